@@ -1,0 +1,107 @@
+"""A codec turns samples of one modality into tensors and back, and does nothing more. One file in codecs/ each."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar, cast
+
+import numpy as np
+from pydantic import BaseModel
+from torch import Tensor
+
+from aurify import plugins
+from aurify.spec import Spec
+
+Native = TypeVar("Native")
+
+
+class Unreadable(ValueError):
+    """One file cannot be read; the message says why in a few words ("truncated PNG"). The file is skipped and listed."""
+
+
+@dataclass(frozen=True)
+class Preview:
+    """Some samples at a glance: a file for the run folder, and characters for a text screen."""
+
+    suffix: str  # ".png", ".txt"
+    data: bytes
+    terminal: str  # may hold ANSI colours
+
+
+class Codec(ABC, Generic[Native]):
+    """The constructor stores its settings, `fit` learns, `state` keeps what was learned (JSON).
+
+    Attributes:
+        suffixes: endings of the files this codec reads, lower case, with the dot.
+        Config: frozen pydantic model of the settings, the single source for flags, JSON and docs.
+        gives: Grid or Tokens, the class of its spec.
+        spec: what `encode` yields once widened; set by `fit` or `restore`.
+    """
+
+    suffixes: ClassVar[tuple[str, ...]]
+    Config: ClassVar[type[BaseModel]]
+    gives: ClassVar[type]
+    config: Any
+    spec: Spec
+
+    @abstractmethod
+    def fit(self, samples: Iterable[Native]) -> Spec:
+        """Learn sizes, alphabet, scale from training samples (iterated once). Says in `notes` what it decided."""
+
+    @abstractmethod
+    def read(self, data: bytes) -> Native:
+        """One file's bytes to one sample. Raises Unreadable."""
+
+    @abstractmethod
+    def write(self, sample: Native, path: Path, record: dict[str, Any]) -> Path:
+        """Write one sample as a person wants it (path's suffix is chosen here); `record` says where it comes from,
+        inside the file where the format can carry it and in a `.json` beside it where not. Returns the path written."""
+
+    @abstractmethod
+    def encode(self, sample: Native) -> Tensor:
+        """The compact stored form: uint8, uint16 or float32; `spec.widen` gives what a family sees."""
+
+    @abstractmethod
+    def decode(self, x: Tensor) -> Native:
+        """Any tensor of the spec (no batch axis) to a valid sample: total, never raises."""
+
+    @abstractmethod
+    def preview(self, samples: list[Native]) -> Preview:
+        """A grid, a page, a player: what these samples look like together."""
+
+    @abstractmethod
+    def fingerprint(self, sample: Native) -> np.ndarray:
+        """256 bits, uint8 (32,), packed: near copies share most set bits (Jaccard), unlike samples few."""
+
+    @abstractmethod
+    def describe(self, sample: Native) -> str:
+        """The sample's size and kind for the data report: "28 x 28 grey", "57 characters"."""
+
+    @abstractmethod
+    def same(self, a: Native, b: Native) -> bool:
+        """Whether decode(encode(a)) = b honours this codec's stated loss."""
+
+    @classmethod
+    @abstractmethod
+    def examples(cls, n: int, seed: int) -> list[Native]:
+        """n small made-up samples, for the laws and the docs."""
+
+    @property
+    @abstractmethod
+    def state(self) -> dict[str, Any]:
+        """What `fit` learned, as JSON; `restore` takes it back."""
+
+    @abstractmethod
+    def restore(self, state: dict[str, Any]) -> Spec:
+        """Take back a `state`; sets and returns `spec`."""
+
+    notes: tuple[str, ...] = ()  # what `fit` decided, in plain sentences, for the data report
+
+
+def names() -> tuple[str, ...]:
+    return plugins.names("aurify.codecs")
+
+
+def load(name: str) -> type[Codec[Any]]:
+    return cast(type[Codec[Any]], plugins.load("aurify.codecs", name, Codec))

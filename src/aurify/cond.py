@@ -1,0 +1,75 @@
+"""What a sample is asked for with: a label, a text, a picture or mask. Dropping and guiding are written here, once.
+
+Three slots carry every condition: a vector (labels, attributes), a sequence (a text) and a grid (a picture, a mask).
+"None asked" is the slot filled with zeros, so a batch may mix asked and unasked rows.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from aurify.errors import UserError, nearest
+from aurify.rng import Rng
+
+
+@dataclass(frozen=True)
+class CondSpec:
+    """What a run can be asked for: the names of its labels, in the order of the vector's entries."""
+
+    labels: tuple[str, ...] = ()
+
+    @property
+    def width(self) -> int:
+        """Entries of the vector slot; 0 where there are no labels."""
+        return len(self.labels)
+
+    def index(self, label: str) -> int:
+        if label not in self.labels:
+            known = list(self.labels)
+            have = f"Labels: {', '.join(known[:20])}{', ...' if len(known) > 20 else ''}" if known else "It has no labels."
+            raise UserError(f"this run knows no label {label!r}.{nearest(label, known)} {have}")
+        return self.labels.index(label)
+
+
+@dataclass(frozen=True)
+class Cond:
+    """vector (B, K), sequence (B, S, D), sequence_mask (B, S), grid (B, C, *size); None where a slot is unused."""
+
+    vector: Tensor | None = None
+    sequence: Tensor | None = None
+    sequence_mask: Tensor | None = None
+    grid: Tensor | None = None
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> "Cond":
+        """The same condition with `change` applied to every slot in use."""
+        slots = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Cond(**{k: None if v is None else change(v) for k, v in slots.items()})
+
+    def to(self, device: torch.device | str) -> "Cond":
+        return self.each(lambda slot: slot.to(device))
+
+
+def from_labels(labels: Sequence[int | None] | Tensor, spec: CondSpec) -> Cond:
+    """One-hot rows (B, K); None or a negative index leaves the row at zero: nothing asked."""
+    if not spec.width:
+        return Cond()
+    index = torch.tensor([-1 if i is None else int(i) for i in labels])
+    vector = torch.zeros(len(index), spec.width)
+    asked = index >= 0
+    vector[asked, index[asked]] = 1
+    return Cond(vector=vector)
+
+
+def drop(cond: Cond, p: float, rng: Rng) -> Cond:
+    """Forget the condition of each row with probability p, so that one network learns with and without it."""
+    if cond == Cond() or p == 0:
+        return cond
+    keep = rng.uniform() >= p
+    return cond.each(lambda slot: slot * keep.to(slot).reshape(-1, *[1] * (slot.ndim - 1)))
+
+
+def unasked(cond: Cond) -> Cond:
+    """The same slots with nothing asked."""
+    return cond.each(torch.zeros_like)

@@ -1,0 +1,95 @@
+"""Where and how the arithmetic runs: device, precision, compilation, and what running out of memory looks like."""
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from aurify.errors import UserError
+from aurify.family import Family
+
+Precision = Literal["float32", "bfloat16"]
+
+
+def choose(name: str = "auto") -> torch.device:
+    """The named device, or the best there is: CUDA, then Apple's, then the CPU."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"device {name!r} cannot be used here; leave --device out, or use --device cpu") from error
+    return device
+
+
+def arithmetic(device: torch.device, precision: Precision) -> contextlib.AbstractContextManager:
+    """The context in which losses are computed."""
+    if precision == "float32":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, torch.bfloat16)
+
+
+def compile_networks(family: Family) -> None:
+    """Compiles the family's networks in place; parameters keep their names."""
+    for network in family.children():
+        network.compile()
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on any device."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(s in str(error) for s in ("not enough memory", "can't allocate memory"))
+
+
+def memory_left(device: torch.device) -> int:
+    """Bytes that this process may still take: the least of what the machine has free and what its limits allow."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    import resource
+
+    used = resident_memory()
+    limits = [resource.getrlimit(kind)[0] - used for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA) if _limited(kind)]
+    return max(0, min([_machine_free(), *_container_free(), *limits]))
+
+
+def _limited(kind: int) -> bool:
+    import resource
+
+    return resource.getrlimit(kind)[0] != resource.RLIM_INFINITY
+
+
+def _machine_free() -> int:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _container_free() -> list[int]:
+    group = Path("/sys/fs/cgroup")
+    with contextlib.suppress(OSError, ValueError):
+        return [int((group / "memory.max").read_text()) - int((group / "memory.current").read_text())]
+    return []
+
+
+def resident_memory() -> int:
+    """Bytes of memory this process holds now."""
+    with contextlib.suppress(OSError):
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return peak_memory()
+
+
+def peak_memory() -> int:
+    """The most bytes of memory this process ever held."""
+    import resource
+    import sys
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

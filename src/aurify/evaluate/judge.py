@@ -1,0 +1,99 @@
+"""An independent judge: a small classifier trained on the real training split alone, never on generated samples.
+
+It reads the label of a generated sample, and its penultimate layer is the feature space in which sets are compared.
+Its own accuracy on real held-out data stands beside every figure it gives.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from aurify.nets.unet import CONV, fold, padded
+from aurify.rng import derive
+from aurify.spec import Grid
+
+BATCH = 128
+
+
+@dataclass
+class Judge:
+    """A trained classifier of grids."""
+
+    net: nn.Module
+    spec: Grid
+
+    @torch.inference_mode()
+    def features(self, x: Float[Tensor, "N C *grid"]) -> Float[Tensor, "N F"]:
+        return torch.cat([self.net[:-1](part) for part in x.split(BATCH)])
+
+    @torch.inference_mode()
+    def read(self, x: Float[Tensor, "N C *grid"]) -> Int[Tensor, " N"]:
+        """The most likely label of each sample."""
+        return torch.cat([self.net(part).argmax(-1) for part in x.split(BATCH)])
+
+
+def train_judge(x: Tensor, labels: Int[Tensor, " N"], spec: Grid, epochs: int = 3, seed: int = 0) -> Iterator[float | Judge]:
+    """Trains on stored samples x (N, C, *grid) and their labels; yields the share done, at last the judge.
+
+    Shifted copies (up to two places) make it robust to what a generator may rightly do.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(derive("judge", seed))
+        net = network(spec, int(labels.max()) + 1)
+    generator = torch.Generator().manual_seed(derive("judge data", seed))
+    steps = max(epochs * len(x) // BATCH, 200)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3, weight_decay=0.05, fused=True)
+    for step in range(steps):
+        rows = torch.randint(len(x), (BATCH,), generator=generator)
+        optimizer.param_groups[0]["lr"] = 6e-3 * min(step / (0.2 * steps) + 0.05, (steps - step) / (0.8 * steps))
+        loss = F.cross_entropy(net(shifted(spec.widen(x[rows]), generator)), labels[rows], label_smoothing=0.05)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        yield (step + 1) / steps
+    yield Judge(net.eval().requires_grad_(False), spec)
+
+
+def network(spec: Grid, labels: int) -> nn.Sequential:
+    """Three strided convolution stages on a folded grid, mean over places, 96 features, labels."""
+    ndim = max(1, len(spec.size))
+    patch = max(1, 2 ** round(math.log2(max(spec.size, default=1) / 14))) if spec.size else 1
+    norm = (None, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)[ndim]
+
+    def stage(c_in: int, c_out: int, stride: int) -> list[nn.Module]:
+        return [CONV[ndim](c_in, c_out, 3, stride=stride, padding=1, bias=False), norm(c_out), nn.ReLU()]
+
+    layers = [*stage(spec.channels * patch**ndim, 24, 1), *stage(24, 48, 2), *stage(48, 96, 1), *stage(96, 96, 2)]
+    return nn.Sequential(Fold(patch, ndim), *layers, Mean(), nn.Linear(96, labels)).to(
+        memory_format=torch.channels_last if ndim == 2 else torch.contiguous_format
+    )
+
+
+class Fold(nn.Module):
+    def __init__(self, patch: int, ndim: int):
+        super().__init__()
+        self.patch, self.ndim = patch, ndim
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x[..., None] if x.ndim == 2 else x
+        return fold(padded(x, self.patch), self.patch)
+
+
+class Mean(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.flatten(2).mean(-1)
+
+
+def shifted(x: Tensor, generator: torch.Generator) -> Tensor:
+    """The whole batch moved by up to two places along every axis; what leaves comes back at the other edge's value."""
+    by = [int(torch.randint(-2, 3, (1,), generator=generator)) for _ in range(x.ndim - 2)]
+    if not any(by):
+        return x
+    edges = [p for s in reversed(by) for p in (max(s, 0), max(-s, 0))]
+    cut = (..., *(slice(max(-s, 0), n + max(-s, 0)) for s, n in zip(by, x.shape[2:], strict=True)))
+    return F.pad(x, edges, mode="replicate")[cut]

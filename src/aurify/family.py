@@ -1,0 +1,126 @@
+"""A family is a kind of generative model over one spec. One file in families/ each, with all one would read in its paper."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, cast
+
+import torch
+from pydantic import BaseModel
+from torch import Tensor, nn
+
+from aurify import plugins
+from aurify.cond import Cond, CondSpec
+from aurify.errors import UserError
+from aurify.rng import Rng
+from aurify.spec import Spec
+
+Params = list[nn.Parameter]
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One optimizer's share of a step: a GAN has two, most families one.
+
+    The loop sets every group's rate to its initial `lr` times the warm-up and decay of the run.
+    """
+
+    name: str
+    params: Params
+    optimizer: Callable[[Params], torch.optim.Optimizer]
+    every: int = 1
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A size the plan may choose, smallest first. `samples`: how many training samples (tokens / length for Tokens)
+    this size should see before it beats the one below; the plan takes the largest size whose need the budget meets."""
+
+    config: Any
+    batch: int
+    samples: int
+
+
+class Family(nn.Module, ABC):
+    """Depth of inheritance is one: a family never subclasses another; what they share are functions and nets.
+
+    Attributes:
+        kind: the spec class it models: the whole compatibility check.
+        Config: frozen pydantic model of what is trained (width, depth, ...).
+        Options: frozen pydantic model of how it samples (steps, guidance, temperature, ...).
+        chunk: rows that `sample` is always called with, so that equal shapes give equal bits.
+        wants: parameters of training this family wants unlike the loop's (see train.TrainConfig), such as {"clip": 1.0}.
+    """
+
+    kind: ClassVar[type]
+    Config: ClassVar[type[BaseModel]]
+    Options: ClassVar[type[BaseModel]]
+    chunk: ClassVar[int] = 16
+    wants: ClassVar[dict[str, Any]] = {}
+
+    def __init__(self, spec: Spec, cond: CondSpec, config: Any):
+        """Build the networks. Weights come from torch's default generator, which the caller has seeded."""
+        super().__init__()
+        self.spec, self.cond, self.config = spec, cond, config
+
+    @abstractmethod
+    def phases(self) -> list[Phase]: ...
+
+    @abstractmethod
+    def loss(self, x: Tensor, cond: Cond, phase: str, rng: Rng) -> dict[str, Tensor]:
+        """x: widened batch (B, ...). "loss" is minimised; "weight", if given, is how many units (tokens) it is the
+        mean of, so that parts of a batch add up exactly; the rest is logged. All scalars."""
+
+    @abstractmethod
+    def sample(self, cond: Cond, rng: Rng, options: Any) -> Tensor:
+        """rng.n samples of the spec, on the parameters' device. Row i uses row i of rng and cond, nothing else."""
+
+    def log_prob(self, x: Tensor, cond: Cond) -> Tensor:
+        """log p(x) in nats, shape (B,), where the family has one: exact unless its docstring says bound or estimate."""
+        raise UserError(f"family {type(self).__module__.rpartition('.')[2]!r} has no likelihood")
+
+    def notices(self, losses: dict[str, float]) -> list[tuple[str, str]]:
+        """Failures this family can see in its own logged values, each (kind, sentence with what to do). Called at
+        every logged step with the recent mean of each value."""
+        return []
+
+    @classmethod
+    @abstractmethod
+    def presets(cls, spec: Spec) -> list[Preset]: ...
+
+    @classmethod
+    @abstractmethod
+    def toy(cls, spec: Spec) -> Any:
+        """The smallest Config that can over-fit one batch of this spec: for the laws."""
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+
+def names() -> tuple[str, ...]:
+    return plugins.names("aurify.families")
+
+
+def load(name: str) -> type[Family]:
+    return cast(type[Family], plugins.load("aurify.families", name, Family))
+
+
+def for_spec(spec: Spec) -> tuple[str, ...]:
+    """Names of the families that can model this spec."""
+    return tuple(n for n in names() if isinstance(spec, load(n).kind))
+
+
+def check(name: str, codec: str, spec: Spec) -> type[Family]:
+    """The named family, if it can model what the codec yields.
+
+    Raises:
+        UserError: it cannot; the message names those that can.
+    """
+    family = load(name)
+    if not isinstance(spec, family.kind):
+        raise UserError(
+            f"codec {codec!r} gives {type(spec).__name__} but family {name!r} needs {family.kind.__name__}; "
+            f"families for {type(spec).__name__}: {', '.join(for_spec(spec))}"
+        )
+    return family

@@ -1,0 +1,171 @@
+"""From a path and a wish to a run: `train`, and named presets that are plain functions."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aurify import codec, device, family, plan, spec
+from aurify import train as loop
+from aurify.data.source import open_source
+from aurify.data.store import Store, open_or_build
+from aurify.errors import UserError
+from aurify.events import Event
+from aurify.parallel import group
+from aurify.plan import Plan
+from aurify.run import Card, DataCard, Run, refuse_existing
+from aurify.settings import share_out
+from aurify.training import TrainConfig
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a training is asked to be; what is left open is chosen by rule or by the plan."""
+
+    data: str
+    family: str | None = None
+    codec: str | None = None
+    minutes: float | None = None
+    steps: int | None = None
+    out: str | None = None
+    seed: int = 0
+    settings: dict[str, Any] = field(default_factory=dict)
+    device: str = "auto"
+
+    @property
+    def folder(self) -> Path:
+        """Where the run goes: runs/NAME-FAMILY, numbered where that is taken."""
+        if self.out:
+            return Path(self.out)
+        stem = f"{Path(self.data).resolve().name.split('.')[0]}-{self.family or 'run'}"
+        free = (Path("runs") / (stem if i == 1 else f"{stem}-{i}") for i in range(1, 10_000))
+        return next(path for path in free if not path.exists())
+
+
+def digits() -> Wish:
+    """Handwritten digits by label: the main job in five minutes on two cores."""
+    return Wish(data="digits", family="flow", minutes=5)
+
+
+def shakespeare() -> Wish:
+    """The plays, character by character."""
+    return Wish(data="shakespeare", family="transformer", minutes=5)
+
+
+def poems() -> Wish:
+    """Tang and Song poems, by dynasty."""
+    return Wish(data="poems", family="transformer", minutes=10)
+
+
+def names() -> dict[str, Callable[[], Wish]]:
+    """Every recipe by its name: the functions of this file that take nothing and return a Wish."""
+    return {k: v for k, v in globals().items() if getattr(v, "__annotations__", {}) == {"return": Wish}}
+
+
+def default_family(name: str) -> str:
+    """flow for grids, transformer for tokens."""
+    return {"Grid": "flow", "Tokens": "transformer"}[name]
+
+
+def prepare(wish: Wish, say: Callable[[str], None] = lambda _: None) -> tuple[Run, Plan]:
+    """Reads and encodes the data, makes the plan and the run folder; trains nothing.
+
+    Raises:
+        UserError: whatever in the data or the wish does not fit, before anything is written.
+    """
+    if wish.out:
+        refuse_existing(Path(wish.out))
+    if wish.minutes is not None and wish.minutes <= 0:
+        raise UserError("--minutes must be above 0")
+    store_arguments = {"codec_name": wish.codec, "config": codec_settings(wish)}
+    store = open_or_build(wish.data, **store_arguments, progress=counted("reading", say))
+    for note in store.notes:
+        say(note)
+    store_arguments["codec_name"] = store.codec_name
+    name = wish.family or default_family(type(store.spec).__name__)
+    kind = family.check(name, store.codec_name, store.spec)
+    owners = {"family": kind.Config, "training": TrainConfig, "codec": type(store.codec).Config}
+    settings = share_out(wish.settings, owners)
+    settings["training"] = {"seed": wish.seed, **settings["training"]}
+    if wish.steps is not None:
+        settings["training"]["steps"] = wish.steps
+    with plan.benched(kind, store, settings, device.choose(wish.device)) as bench:
+        minutes = 5.0 if wish.minutes is None and wish.steps is None else wish.minutes
+        made = plan.make_plan(bench, minutes, wish.steps, say)
+    run = make_run(Wish(**{**wish.__dict__, "family": name}), store, made, store_arguments)
+    return run, made
+
+
+def counted(doing: str, say: Callable[[str], None], every: float = 2.0) -> Callable[[int, int], None]:
+    """A (done, total) callback that says how far a slow thing is, with the time left, every two seconds."""
+    began = said = time.monotonic()
+
+    def tell(done: int, total: int) -> None:
+        nonlocal said
+        now = time.monotonic()
+        if now - said > every and 0 < done < total:
+            said = now
+            say(f"{doing} {done:,} of {total:,}, about {plan.clock((now - began) / done * (total - done))} left")
+
+    return tell
+
+
+def codec_settings(wish: Wish) -> dict[str, Any]:
+    """The settings that some codec has a field for."""
+    if not wish.settings:
+        return {}
+    name = wish.codec or open_source(wish.data).codec
+    fields = codec.load(name).Config.model_fields
+    named = {k.removeprefix("codec."): v for k, v in wish.settings.items() if k.startswith("codec.") or k in fields}
+    return {k: v for k, v in named.items() if k in fields}
+
+
+def make_run(wish: Wish, store: Store, made: Plan, store_arguments: dict[str, Any]) -> Run:
+    card = Card(
+        family=wish.family or "",
+        family_config=made.config.model_dump(mode="json"),
+        codec=store.codec_name,
+        codec_config=store.codec.config.model_dump(mode="json"),
+        spec=spec.to_json(store.spec),
+        labels=store.cond.labels,
+        training=made.training.model_dump(mode="json"),
+        plan=made.facts(),
+    )
+    counts = {name: len(store.split(name)) for name in ("train", "held", "test")}
+    source = str(Path(wish.data).resolve())
+    data = DataCard(source=source, hash=store.hash, store=store_arguments, counts=counts, report=store.report)
+    return Run.create(wish.folder, card, data, store.codec.state)
+
+
+def train(data: str, on_event: Callable[[Event], None] = lambda _: None, **wish: Any) -> Run:
+    """Trains on a folder, archive or file; see Wish for what can be asked. Returns the run.
+
+        run = au.train("digits/", family="flow", minutes=5)
+    """
+    made = Wish(data=str(data), **wish)
+    run = start(made)
+    for event in loop.train(run, made.device):
+        on_event(event)
+    return run
+
+
+def start(wish: Wish, say: Callable[[str], None] = lambda _: None, show: Callable[[Plan], None] = lambda _: None) -> Run:
+    """`prepare` in the first of several processes; the others wait and open the folder it made."""
+    with group() as crew:
+        if crew.size == 1:
+            run, made = prepare(wish, say)
+            show(made)
+            return run
+        if not wish.out:
+            raise UserError("several processes need --out, so that all write to the same run")
+        if crew.first:
+            run, made = prepare(wish, say)
+            show(made)
+        crew.wait()
+        return Run.load(wish.out)
+
+
+def resume(path: str, device_name: str = "auto") -> Iterator[Event]:
+    """Goes on with a run from its newest checkpoint, exactly."""
+    return loop.train(Run.load(path), device_name)

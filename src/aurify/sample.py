@@ -1,0 +1,157 @@
+"""The only sampling path: every sample that leaves goes through here.
+
+Sample i is a function of (weights, seed, i, what was asked, options). Rows are always computed in the same places of
+equal chunks, i in row i % chunk of chunk i // chunk, because equal shapes give equal bits; rows nobody asked for are
+thrown away.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ValidationError
+from torch import Tensor
+
+from aurify import checkpoint, device, family
+from aurify.cond import Cond, from_labels
+from aurify.errors import UserError, nearest
+from aurify.family import Family
+from aurify.rng import SampleRng
+from aurify.run import Run
+from aurify.settings import explain
+from aurify.spec import Tokens
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One sample with the record of how it came to be: enough to make it again."""
+
+    index: int
+    native: Any
+    record: dict[str, Any]
+
+
+def sample(
+    run: Run,
+    n: int = 16,
+    seed: int = 0,
+    label: str | list[str] | None = None,
+    prefix: str = "",
+    first: int = 0,
+    **options: Any,
+) -> Iterator[Sample]:
+    """Samples `first` ... `first + n - 1` of a seed.
+
+    Args:
+        label: one label for all, or a list that is gone through in turn; None asks for nothing.
+        prefix: what each sample begins with (text).
+        options: the family's own, such as guidance=2 or temperature=0.8; see `aurify list FAMILY`.
+
+    Raises:
+        UserError: an unknown label or option, or a run without a checkpoint.
+    """
+    model, step = load_model(run)
+    chosen = make_options(model, {**options, **encoded_prefix(run, prefix)})
+    for index, x in tensors(model, run, (first, n), seed, label, chosen):
+        record = {"run": run.path.name, "step": step, "seed": seed, "index": index, "label": asked(label, index)}
+        record |= {"family": run.card.family, "options": {**options, **({"prefix": prefix} if prefix else {})}}
+        yield Sample(index, run.codec.decode(x), record | {"data": run.data.hash, "aurify": run.card.aurify})
+
+
+def tensors(
+    model: Family, run: Run, span: tuple[int, int], seed: int, label: str | list[str] | None, options: BaseModel
+) -> Iterator[tuple[int, Tensor]]:
+    """(index, x) for the span (first, n), x in the spec, on the CPU."""
+    first, n = span
+    chunk = model.chunk
+    for start in range(first - first % chunk, first + n, chunk):
+        indices = range(start, start + chunk)
+        x = model.sample(make_cond(run, label, indices), SampleRng(seed, indices), options).cpu()
+        yield from ((i, x[i - start]) for i in indices if first <= i < first + n)
+
+
+def load_model(run: Run, device_name: str = "auto") -> tuple[Family, int]:
+    """The family with the averaged weights of the newest whole checkpoint, ready to sample, and its step."""
+    found, _ = checkpoint.newest(run.checkpoints, only=("ema", "model"))
+    if found is None:
+        raise UserError(f"{run.path} has no checkpoint yet; train it first: aurify resume {run.path}")
+    kind = family.load(run.card.family)
+    model = kind(run.spec, run.cond, kind.Config(**run.card.family_config))
+    model.load_state_dict(found.tensors["model"] | found.tensors["ema"])
+    return model.to(device.choose(device_name)).eval().requires_grad_(False), found.step
+
+
+def make_options(model: Family, asked_for: dict[str, Any]) -> BaseModel:
+    known = list(model.Options.model_fields)
+    for name in asked_for:
+        if name not in known:
+            raise UserError(f"sampling has no option {name!r}.{nearest(name, known)} There are: {', '.join(known)}")
+    try:
+        return model.Options(**asked_for)
+    except ValidationError as error:
+        raise UserError(explain(error)) from error
+
+
+def encoded_prefix(run: Run, prefix: str) -> dict[str, Any]:
+    """The prefix as tokens, without the end that would close it."""
+    if not prefix:
+        return {}
+    if not isinstance(run.spec, Tokens):
+        raise UserError(f"a prefix needs a family of tokens; this run makes {run.card.codec}s")
+    ids = run.codec.encode(prefix).tolist()
+    return {"prefix": tuple(i for i in ids if i != run.spec.end)}
+
+
+def make_cond(run: Run, label: str | list[str] | None, indices: range) -> Cond:
+    """One row a sample; sample i is asked for the i-th label in turn."""
+    if not run.cond.width and label is None:
+        return Cond()
+    names = [asked(label, i) for i in indices]
+    return from_labels([None if name is None else run.cond.index(name) for name in names], run.cond)
+
+
+def asked(label: str | list[str] | None, index: int) -> str | None:
+    return label[index % len(label)] if isinstance(label, list) else label
+
+
+def write(run: Run, samples: Iterator[Sample], folder: Path) -> Iterator[Path]:
+    """Writes each sample as a file with its record, and at the end an overview of the first hundred; yields the paths."""
+    from aurify.atomic import explained
+
+    shown: list[Any] = []
+    with explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for made in samples:
+            label = f"-{made.record['label']}" if made.record["label"] else ""
+            yield run.codec.write(made.native, folder / f"{made.index:05d}{safe(label)}", made.record)
+            if len(shown) < 100:
+                shown.append(made.native)
+        if len(shown) > 1:
+            overview = run.codec.preview(shown)
+            path = folder / f"overview{overview.suffix}"
+            path.write_bytes(overview.data)
+            yield path
+
+
+def safe(name: str) -> str:
+    """A label as part of a file name."""
+    return "".join(c if c.isalnum() or c in "-_" else "_" for c in name)[:60]
+
+
+def stream(run: Run, seed: int = 0, label: str | None = None, prefix: str = "", **options: Any) -> Iterator[str]:
+    """Sample 0 of a run of text, piece by piece as it is made; the pieces joined are what `sample` gives."""
+    model, _ = load_model(run)
+    steps = getattr(model, "stream", None)
+    if steps is None or not hasattr(run.codec, "pieces"):
+        raise UserError(f"family {run.card.family!r} with codec {run.card.codec!r} cannot stream; leave --stream out")
+    chosen = make_options(model, {**options, **encoded_prefix(run, prefix)})
+    indices = range(model.chunk)
+    columns = steps(make_cond(run, label, indices), SampleRng(seed, indices), chosen)
+    yield from run.codec.pieces(int(column[0]) for column in columns)
+
+
+def describe(record: dict[str, Any]) -> str:
+    return json.dumps(record, ensure_ascii=False, sort_keys=True)

@@ -1,0 +1,94 @@
+"""How a person sees a training: a line that moves, previews, figures and notices."""
+
+from collections.abc import Iterable
+from contextlib import nullcontext
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
+
+from aurify import events
+from aurify.events import Event
+
+
+class Screen:
+    """Shows events as they come; with `machine` set, prints each as a JSON line instead."""
+
+    def __init__(self, machine: bool = False):
+        self.machine = machine
+        self.out = Console(highlight=False)
+        self.error = Console(stderr=True, highlight=False)
+
+    def say(self, text: str) -> None:
+        """What is being done now, for people only."""
+        if not self.machine:
+            self.error.print(Text(f"  {text}", style="dim"))
+
+    def lines(self, title: str, lines: Iterable[str]) -> None:
+        if self.machine:
+            return
+        self.out.print(Text(title, style="bold"))
+        for line in lines:
+            self.out.print(Text(f"  {line}"), soft_wrap=True)
+
+    def json(self, value: Any) -> None:
+        """For machines only: one JSON value a line."""
+        import json
+
+        if self.machine:
+            print(json.dumps(value, ensure_ascii=False), flush=True)
+
+    def follow(self, stream: Iterable[Event], title: str = "training") -> Event | None:
+        """Shows every event of a training; returns the last one."""
+        last: Event | None = None
+        with self.bar(title) if not self.machine else nullcontext() as bar:
+            task = bar.add_task(title, total=None, loss="") if bar else None
+            for event in stream:
+                last = event
+                if bar is None or task is None:
+                    self.json(events.to_json(event))
+                elif isinstance(event, events.Progress):
+                    loss = "  ".join(f"{k.removesuffix('/loss')} {v:.4f}" for k, v in event.losses.items() if k.endswith("/loss"))
+                    bar.update(task, total=event.steps, completed=event.step, loss=f"{loss}  {event.rate:.0f}/s")
+                else:
+                    self.show(event)
+        return last
+
+    def show(self, event: Event) -> None:
+        match event:
+            case events.Previewed(step=step, path=path, terminal=terminal):
+                self.out.print(Text(f"step {step}  {path}", style="dim"))
+                if self.out.is_terminal:  # elsewhere colours are lost and blocks say nothing
+                    self.out.print(Text.from_ansi(terminal))
+            case events.Evaluated(step=step, figures=figures):
+                values = "  ".join(f"{name} {value:.4f}" for name, value in figures.items() if name.endswith("/loss"))
+                self.out.print(Text(f"step {step}  {values}"))
+            case events.Notice(text=text):
+                self.out.print(Text(f"! {text}", style="yellow"), soft_wrap=True)
+            case _:
+                pass
+
+    def bar(self, title: str) -> Progress:
+        """A progress line with ETA; on a screen that is a file it prints nothing that moves."""
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.completed:.0f}/{task.total}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[loss]}"),
+        )
+        return Progress(*columns, console=self.out, disable=not self.out.is_terminal, transient=True)
+
+    def track(self, things: Iterable[Any], title: str, total: float) -> Iterable[Any]:
+        """The things as they come, with a progress line."""
+        if self.machine:
+            yield from things
+            return
+        with self.bar(title) as bar:
+            task = bar.add_task(title, total=total, loss="")
+            for thing in things:
+                bar.advance(task)
+                yield thing

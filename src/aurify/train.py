@@ -1,0 +1,363 @@
+"""The only training loop. A family speaks in phases; all else that a training needs is here, once.
+
+    for step: for phase: gradients of the global batch -> clip -> optimizer -> averaged weights
+
+Everything a step does is a function of (weights, optimizer, seed, step), so a run that was stopped goes on to the bit.
+"""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aurify import checkpoint, device, divergence, family
+from aurify.atomic import NoSpace
+from aurify.cond import from_labels
+from aurify.data.batches import Batches
+from aurify.errors import UserError
+from aurify.events import Done, Evaluated, Event, Notice, Previewed, Progress, Saved
+from aurify.family import Family, Phase
+from aurify.parallel import Group, group
+from aurify.preview import make_preview
+from aurify.rng import BatchRng, derive
+from aurify.run import Run
+from aurify.stopping import stopping
+from aurify.training import TrainConfig
+from aurify.writer import Writer
+
+ROLLBACKS = 3
+
+
+class Diverged(UserError):
+    """The training left its path more often than it may."""
+
+
+@dataclass
+class State:
+    """All that changes while training. `step` steps are done; the next takes the data of position step + skipped."""
+
+    family: Family
+    phases: list[Phase]
+    optimizers: dict[str, torch.optim.Optimizer]
+    ema: list[Tensor]
+    step: int = 0
+    skipped: int = 0
+    rollbacks: int = 0
+    refused: int = 0
+    micro: int = 0
+    watch: divergence.Watch = field(default_factory=divergence.Watch)
+    sums: dict[str, float] = field(default_factory=dict)
+    summed: int = 0
+
+
+def train(run: Run, device_name: str = "auto") -> Iterator[Event]:
+    """Trains a run from its newest checkpoint, or from the start, to its last step.
+
+    Yields events; stop it with Ctrl-C (or SIGTERM): it saves and the same call goes on later.
+
+    Raises:
+        UserError: the data has changed, another process trains this run, the disk is full, or the training diverged.
+    """
+    with group() as crew, checkpoint.lock(run.path) if crew.first else _nothing(), stopping() as stop:
+        loop = Loop(run, device.choose(device_name), crew)
+        with loop.writer:
+            for event in loop.events(stop):
+                if crew.first:
+                    yield event
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield
+
+
+def build(run: Run, target: torch.device) -> State:
+    """The family with its first weights (a function of the seed alone), its optimizers and its averaged weights."""
+    seed_everything(derive("weights", run.training.seed))
+    kind = family.load(run.card.family)
+    model = kind(run.spec, run.cond, kind.Config(**run.card.family_config)).to(target)
+    phases = model.phases()
+    optimizers = {phase.name: phase.optimizer(phase.params) for phase in phases}
+    for optimizer in optimizers.values():
+        for params in optimizer.param_groups:
+            params["initial_lr"] = params["lr"]
+    return State(model, phases, optimizers, [p.detach().clone() for p in model.parameters()])
+
+
+def seed_everything(seed: int) -> None:
+    """Seeds the default generators, which only initialisation and dropout use."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+class Loop:
+    """One training in progress."""
+
+    def __init__(self, run: Run, target: torch.device, crew: Group):
+        self.run, self.device, self.crew = run, target, crew
+        self.config: TrainConfig = run.training
+        self.state = build(run, target)
+        self.batches = Batches(run.store.split("train"), self.config.batch, self.config.seed)
+        self.writer = Writer(run, active=crew.first)
+
+    def events(self, stop: Any) -> Iterator[Event]:
+        yield from self.take_up()
+        if self.config.compiled:
+            device.compile_networks(self.state.family)
+        self.writer.start(self.state.step)
+        while self.state.step < self.config.steps:
+            yield from self.step()
+            yield from self.after_step()
+            if self.state.step < self.config.steps and self.crew.any(stop.asked):
+                yield from self.save()
+                yield Notice(self.state.step, "stopped", f"Stopped and saved. Go on with: aurify resume {self.run.path}")
+                return
+        yield Done(self.state.step, self.writer.seconds)
+
+    def take_up(self) -> Iterator[Event]:
+        """Go on from the newest checkpoint that is whole; at the start, save the first weights."""
+        found, damaged = checkpoint.newest(self.run.checkpoints)
+        for bad in damaged:
+            yield Notice(self.state.step, "damaged", f"{bad} The checkpoint before it is used.")
+        if found is None:
+            self.writer.truncate(0)
+            return
+        restore(self.state, found)
+        self.writer.truncate(found.state["events"])
+
+    def step(self) -> Iterator[Event]:
+        """One step of every phase that is due; bad values never reach the weights."""
+        state, losses, norms = self.state, {}, {}
+        for phase in state.phases:
+            if state.step % phase.every:
+                continue
+            only(state.family, phase)
+            values = yield from self.gradients(phase)
+            norm = float(torch.nn.utils.clip_grad_norm_(phase.params, self.config.clip))
+            losses |= {f"{phase.name}/{name}": value for name, value in values.items()}
+            norms[f"{phase.name}/gradient"] = norm
+            if not divergence.finite(losses | norms):
+                yield from self.refuse(losses | norms)
+                return
+            optimizer = state.optimizers[phase.name]
+            for params in optimizer.param_groups:
+                params["lr"] = params["initial_lr"] * self.config.rate(state.step)
+            optimizer.step()
+        state.refused = 0
+        self.average()
+        state.step += 1
+        if state.watch.spiked({k: v for k, v in losses.items() if k.endswith("/loss")}):
+            yield from self.roll_back("the loss rose far above its recent values")
+            return
+        for name, value in (losses | norms).items():
+            state.sums[name] = state.sums.get(name, 0.0) + value
+        state.summed += 1
+        yield self.writer.progress(state.step, self.config, losses)
+
+    def gradients(self, phase: Phase) -> Iterator[Event]:
+        """Gradient of the mean over the global batch into .grad; returns the logged values. Halves what is computed at
+        a time when memory runs out."""
+        while True:
+            try:
+                return self.accumulate(phase)
+            except Exception as error:
+                micro = self.state.micro or len(self.crew.share(self.config.batch))
+                if not device.out_of_memory(error) or micro == 1:
+                    raise
+                self.state.micro = (micro + 1) // 2
+            text = f"Memory ran out at {micro} samples at a time; going on with {self.state.micro}, which gives the same result."
+            yield self.writer.log(Notice(self.state.step, "memory", text))
+
+    def accumulate(self, phase: Phase) -> dict[str, float]:
+        state, rows = self.state, self.crew.share(self.config.batch)
+        micro = state.micro or self.config.micro or len(rows)
+        state.optimizers[phase.name].zero_grad(set_to_none=True)
+        totals: dict[str, float] = {}
+        units = 0.0
+        for start in range(rows.start, rows.stop, micro):
+            losses, weight = self.losses(phase, start, min(start + micro, rows.stop))
+            (losses["loss"] * weight).backward()
+            units += weight
+            for name, value in losses.items():
+                totals[name] = totals.get(name, 0.0) + float(value.detach()) * weight
+        return self.mean(phase, totals, units)
+
+    def losses(self, phase: Phase, start: int, stop: int) -> tuple[dict[str, Tensor], float]:
+        """The family's losses on rows [start, stop) of this step's batch, and how many units they are the mean of."""
+        position = self.state.step + self.state.skipped
+        stored, labels = self.batches.at(position, start, stop)
+        x = self.run.spec.widen(stored.to(self.device))
+        cond = from_labels(labels, self.run.cond).to(self.device)
+        seed = derive("noise", self.config.seed, position, phase.name)
+        torch.manual_seed(derive(seed, start))  # dropout alone
+        rng = BatchRng(seed, self.config.batch, start, stop)
+        with device.arithmetic(self.device, self.config.precision):
+            losses = self.state.family.loss(x, cond, phase.name, rng)
+        weight = losses.pop("weight", None)
+        return losses, float(stop - start if weight is None else weight)
+
+    def mean(self, phase: Phase, totals: dict[str, float], units: float) -> dict[str, float]:
+        """Sums of gradients and values over all parts and processes, divided by all units."""
+        names = sorted(totals)
+        values = torch.tensor([units, *(totals[n] for n in names)], dtype=torch.float64, device=self._sum_device())
+        self.crew.sum_([values])
+        grads = [p.grad for p in phase.params if p.grad is not None]
+        self.crew.sum_(grads)
+        torch._foreach_div_(grads, float(values[0]))
+        return {name: float(value / values[0]) for name, value in zip(names, values[1:], strict=True)}
+
+    def _sum_device(self) -> torch.device:
+        return self.device if self.device.type == "cuda" else torch.device("cpu")
+
+    def average(self) -> None:
+        """EMA of the weights: ema <- d ema + (1 - d) weights."""
+        d = self.config.memory(self.state.step) if self.config.ema else 0.0
+        torch._foreach_lerp_(self.state.ema, [p.detach() for p in self.state.family.parameters()], 1 - d)
+
+    def refuse(self, values: dict[str, float]) -> Iterator[Event]:
+        """Skip a step whose loss or gradient is not finite; three in a row are a departure."""
+        state = self.state
+        bad = ", ".join(name for name, value in values.items() if not divergence.finite({name: value}))
+        state.step += 1
+        state.refused += 1
+        yield self.writer.log(Notice(state.step, "not-finite", f"{bad} was not finite; this step was not applied."))
+        if state.refused >= divergence.PATIENCE:
+            yield from self.roll_back(f"{bad} was not finite for {state.refused} steps in a row")
+
+    def roll_back(self, why: str) -> Iterator[Event]:
+        """Back to the last checkpoint, past the data that led here; at most ROLLBACKS times."""
+        state, left_at, times = self.state, self.state.step, self.state.rollbacks + 1
+        if times > ROLLBACKS:
+            raise Diverged(
+                f"the training diverged {times} times ({why}); the last healthy state is kept. "
+                f"Train anew with a lower rate, for example --set lr={self.lr() / 3:.2g}."
+            )
+        found, _ = checkpoint.newest(self.run.checkpoints)
+        skipped = state.skipped
+        if found is None:
+            self.state = fresh = build(self.run, self.device)
+            fresh.micro = state.micro
+        else:
+            restore(self.state, found)
+        self.state.rollbacks = times
+        self.state.skipped = skipped + left_at - self.state.step
+        text = f"At step {left_at} {why}: back to step {self.state.step}, the {left_at - self.state.step} batches since are skipped ({times} of {ROLLBACKS})."
+        yield self.writer.log(Notice(self.state.step, "rolled-back", text))
+
+    def lr(self) -> float:
+        return next(iter(self.state.optimizers.values())).param_groups[0]["initial_lr"]
+
+    def after_step(self) -> Iterator[Event]:
+        """What is due after this step: a line in the log, held-out loss, preview, checkpoint."""
+        state, config = self.state, self.config
+        last = state.step >= config.steps
+        if state.summed and (state.step % config.log_every == 0 or last):
+            yield from self.write_log()
+        if state.step in config.evaluations():
+            yield self.writer.log(Evaluated(state.step, self.held_out()))
+        if state.step in config.previews() and self.crew.first:
+            with averaged(state):
+                yield self.writer.log(make_preview(self.run, state.family, state.step))
+        if state.step % config.save_every == 0 or last:
+            yield from self.save()
+
+    def write_log(self) -> Iterator[Event]:
+        state = self.state
+        means = {name: total / state.summed for name, total in state.sums.items()}
+        state.sums, state.summed = {}, 0
+        self.writer.log(Progress(state.step, self.config.steps, means))
+        for kind, text in state.family.notices(means):
+            yield self.writer.log(Notice(state.step, kind, text))
+
+    def held_out(self, most: int = 512) -> dict[str, float]:
+        """Mean losses of the averaged weights on held-out samples with fixed noise; every process measures the same."""
+        held = self.run.store.split("held")
+        n = min(len(held), most)
+        totals: dict[str, float] = {}
+        units = dict.fromkeys((phase.name for phase in self.state.phases), 0.0)
+        with averaged(self.state):
+            for start in range(0, n, 64):
+                rows = np.linspace(0, len(held) - 1, n).astype(int)[start : start + 64]
+                stored, labels = held.rows(rows)
+                x, cond = self.run.spec.widen(stored.to(self.device)), from_labels(labels, self.run.cond).to(self.device)
+                for phase in self.state.phases:
+                    only(self.state.family, phase)
+                    losses = self.state.family.loss(x, cond, phase.name, BatchRng(derive("held", phase.name, start), len(rows)))
+                    weight = float(losses.pop("weight", len(rows)))
+                    units[phase.name] += weight
+                    for name, value in losses.items():
+                        key = f"{phase.name}/{name}"
+                        totals[key] = totals.get(key, 0.0) + float(value.detach()) * weight
+        return {f"held/{key}": total / units[key.partition("/")[0]] for key, total in totals.items()}
+
+    def save(self) -> Iterator[Event]:
+        """A complete checkpoint; older ones are thinned once it is known to be whole. A full disk is said, not fatal."""
+        if self.crew.first:
+            tensors, facts = snapshot(self.state)
+            try:
+                path = checkpoint.save(self.run.checkpoints, self.state.step, tensors, facts | {"events": self.writer.size()})
+                checkpoint.thin(self.run.checkpoints)
+                yield Saved(self.state.step, str(path))
+            except NoSpace as error:
+                if self.state.step >= self.config.steps:
+                    raise
+                yield Notice(self.state.step, "no-space", f"{error} The last checkpoint is kept; training goes on.")
+        self.crew.wait()
+
+
+def only(model: Family, phase: Phase) -> None:
+    """Gradients for this phase's parameters and no others."""
+    model.requires_grad_(False)
+    for p in phase.params:
+        p.requires_grad_(True)
+
+
+@contextmanager
+def averaged(state: State) -> Iterator[None]:
+    """The averaged weights in the family's place, in evaluation mode."""
+    swap(state)
+    state.family.eval()
+    try:
+        yield
+    finally:
+        state.family.train()
+        swap(state)
+
+
+def swap(state: State) -> None:
+    for i, p in enumerate(state.family.parameters()):
+        p.data, state.ema[i] = state.ema[i], p.data
+
+
+def snapshot(state: State) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+    """Everything in `state`, as groups of tensors and JSON."""
+    names = [name for name, _ in state.family.named_parameters()]
+    tensors = {"model": dict(state.family.state_dict()), "ema": dict(zip(names, state.ema, strict=True)), "optimizer": {}}
+    facts: dict[str, Any] = {"optimizers": {}}
+    for name, optimizer in state.optimizers.items():
+        flat, scalars = checkpoint.flatten_optimizer(optimizer)
+        tensors["optimizer"] |= {f"{name}/{key}": value for key, value in flat.items()}
+        facts["optimizers"][name] = scalars
+    counters = ("skipped", "rollbacks", "refused", "micro", "sums", "summed")
+    return tensors, facts | {name: getattr(state, name) for name in counters} | {"watch": state.watch.state()}
+
+
+def restore(state: State, found: checkpoint.Loaded) -> None:
+    """The inverse of `snapshot`, in place."""
+    state.family.load_state_dict(found.tensors["model"])
+    for mine, (name, _) in zip(state.ema, state.family.named_parameters(), strict=True):
+        mine.copy_(found.tensors["ema"][name])
+    for name, optimizer in state.optimizers.items():
+        mark = f"{name}/"
+        flat = {key.removeprefix(mark): value for key, value in found.tensors["optimizer"].items() if key.startswith(mark)}
+        checkpoint.restore_optimizer(optimizer, flat, found.state["optimizers"][name])
+    for name in ("skipped", "rollbacks", "refused", "micro", "summed"):
+        setattr(state, name, found.state[name])
+    state.sums, state.step = dict(found.state["sums"]), found.step
+    state.watch = divergence.Watch(**found.state["watch"])

@@ -1,0 +1,52 @@
+"""Small real data and small real trainings, shared by tests of the whole path."""
+
+import numpy as np
+from PIL import Image
+
+from aurify import recipes
+from aurify.run import Run
+
+WORDS = "the river runs under the old bridge and the wind walks over the hill while we sleep".split()
+
+
+def write_pictures(folder, n=24, size=(8, 8), labels=("left", "right"), seed=0):
+    """Grey pictures with a bright half: the label says which."""
+    rng = np.random.default_rng(seed)
+    for i in range(n):
+        label = labels[i % len(labels)]
+        x = rng.integers(0, 60, size, dtype=np.uint8)
+        half = slice(None, size[1] // 2) if label == labels[0] else slice(size[1] // 2, None)
+        x[:, half] += rng.integers(120, 190, dtype=np.uint8)
+        path = folder / label / f"{i:04d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(x).save(path)
+    return folder
+
+
+def write_texts(folder, n=24, seed=0):
+    """Short made-up sentences, a file each."""
+    rng = np.random.default_rng(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in range(n):
+        (folder / f"{i:04d}.txt").write_text(" ".join(rng.choice(WORDS, rng.integers(3, 9))) + ".\n")
+    return folder
+
+
+TOY = {
+    "flow": {"width": 8, "multiples": [1, 2], "patch": 1},
+    "gan": {"width": 8},
+    "transformer": {"width": 16, "depth": 1, "heads": 2},
+}
+
+
+def make(folder, family, out, steps=8, **settings) -> Run:
+    """A run that is prepared but not trained, of toy size."""
+    asked = {**TOY.get(family, {}), "batch": 8, **settings}
+    wish = recipes.Wish(str(folder), family=family, steps=steps, out=str(out), settings=asked)
+    run, _ = recipes.prepare(wish)
+    return run
+
+
+def data_for(family, folder):
+    """A toy folder that the family can model."""
+    return write_texts(folder) if family == "transformer" else write_pictures(folder)
