@@ -23,7 +23,7 @@ from aurify.codec import Codec, Preview, Unreadable
 from aurify.errors import UserError
 from aurify.spec import Grid
 
-Picture = UInt[np.ndarray, "H W C"]
+Picture = UInt[np.ndarray, "_ _ _"]  # H, W, C; unnamed, because what comes out may have other sizes than what went in
 Mode = Literal["grey", "rgb", "rgba"]
 
 CHANNELS: dict[str, int] = {"grey": 1, "rgb": 3, "rgba": 4}
@@ -76,6 +76,7 @@ class Image(Codec[np.ndarray]):
     """
 
     suffixes: ClassVar[tuple[str, ...]] = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+    gives = Grid
     Config = Config
     config: Config
     spec: Grid  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -248,7 +249,7 @@ def _common_size(sizes: np.ndarray) -> tuple[tuple[int, int], str]:
     )
 
 
-def _side(wish: float, limit: float) -> int:
+def _side(wish: int | float, limit: float) -> int:
     """The multiple of 8 nearest to `wish` that is at most `limit`; below 8, the limit itself."""
     return int(min(max(round(wish / 8) * 8, 8), limit // 8 * 8)) or max(1, int(limit))
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Int, UInt
+from jaxtyping import Int, Integer, UInt
 from pydantic import BaseModel, ConfigDict, Field
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from torch import Tensor
@@ -67,6 +67,7 @@ class Text(Codec[str]):
     """
 
     suffixes: ClassVar[tuple[str, ...]] = (".txt", ".md")
+    gives = Tokens
     Config = Config
     config: Config
     spec: Tokens  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -104,7 +105,7 @@ class Text(Codec[str]):
         ids = np.append(self._ids(_clean(sample)), len(self.symbols)).astype(np.uint16)
         return torch.from_numpy(ids if self.spec.stream else ids[: self.spec.length].copy())
 
-    def decode(self, x: Int[Tensor, " L"]) -> str:
+    def decode(self, x: Integer[Tensor, " L"]) -> str:
         """Documents stop at the first `end`; in a stream, an empty line stands for those between documents.
         Bytes that are no UTF-8, and symbols out of range, become U+FFFD."""
         return "".join(self.pieces(x.flatten().tolist()))
