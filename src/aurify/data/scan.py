@@ -1,0 +1,147 @@
+"""Every sample read once: its content hash, its fingerprint, its size in words. What follows needs no second look."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Int, UInt8
+
+from aurify.codec import Codec, Unreadable
+from aurify.data import duplicates
+from aurify.data.item import Item
+from aurify.data.source import Source
+
+KEEP_BYTES = 512 * 2**20  # natives up to this volume stay in memory and are not read again
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Scan:
+    """The readable samples of a source, in order of their content hash (then label, text, name).
+
+    Attributes:
+        items: n samples.
+        hashes: SHA-256 of each one's content.
+        leaders: the earliest sample of its group of near copies; itself where it has none.
+        again: True for exact copies of an earlier sample with the same label, text and split.
+        sizes: how often each description occurs ("28 x 28 grey").
+        unreadable: (name, why).
+        volume: bytes of all natives.
+        characters: of all natives that are texts; 0 otherwise.
+        natives: those kept in memory, by position.
+    """
+
+    items: tuple[Item, ...]
+    hashes: UInt8[np.ndarray, "n 32"]
+    leaders: Int[np.ndarray, " n"]
+    again: Bool[np.ndarray, " n"]
+    sizes: Counter[str]
+    unreadable: tuple[tuple[str, str], ...]
+    volume: int
+    characters: int
+    natives: dict[int, Any]
+
+    def native(self, i: int, codec: Codec[Any]) -> Any:
+        """The i-th sample, from memory or read again. Raises Unreadable where its file changed meanwhile."""
+        if i in self.natives:
+            return self.natives[i]
+        native, digest = self.items[i].read(codec)
+        if digest != self.hashes[i].tobytes():
+            raise Unreadable("changed while it was being read")
+        return native
+
+
+def scan(source: Source, codec: Codec[Any], progress: Progress | None = None, keep: int = KEEP_BYTES) -> Scan:
+    """Read every sample. What cannot be read is listed, never fatal.
+
+    Args:
+        progress: told (done, total) now and then.
+        keep: natives are kept in memory up to this many bytes.
+    """
+    read: list[tuple[bytes, Item, bytes, Any]] = []
+    bad = list(source.bad)
+    sizes: Counter[str] = Counter()
+    volume, characters, total = 0, 0, len(source.items)
+    for done, item in enumerate(source.items, 1):
+        try:
+            native, digest = item.read(codec)
+            size, mark = _facts(native, codec, lone=total == 1)
+        except Unreadable as error:
+            bad.append((item.name, str(error)))
+        else:
+            sizes[size] += 1
+            volume += weight(native)
+            characters += len(native) if isinstance(native, str) else 0
+            read.append((digest, item, mark, native if volume <= keep else None))
+        if progress and (done % 64 == 0 or done == total):
+            progress(done, total)
+    read.sort(key=lambda r: (r[0], r[1].label or "", r[1].text or "", r[1].name))
+    items = tuple(r[1] for r in read)
+    hashes = np.frombuffer(b"".join(r[0] for r in read), np.uint8).reshape(-1, 32)
+    prints = np.frombuffer(b"".join(r[2] for r in read), np.uint8).reshape(-1, 32)
+    return Scan(
+        items=items,
+        hashes=hashes,
+        leaders=_leaders(hashes, prints),
+        again=_again(hashes, items),
+        sizes=sizes,
+        unreadable=tuple(bad),
+        volume=volume,
+        characters=characters,
+        natives={i: r[3] for i, r in enumerate(read) if r[3] is not None},
+    )
+
+
+def _facts(native: Any, codec: Codec[Any], lone: bool) -> tuple[str, bytes]:
+    """Description and fingerprint; a lone sample has nothing to be told from."""
+    try:
+        mark = bytes(32) if lone else np.asarray(codec.fingerprint(native), np.uint8).tobytes()
+        return codec.describe(native), mark
+    except Exception as error:  # a value that no file could give, such as an odd array in a table
+        raise Unreadable(f"not a sample of this kind ({type(error).__name__})") from error
+
+
+def weight(native: Any) -> int:
+    """About how many bytes a native sample holds."""
+    if isinstance(native, np.ndarray):
+        return native.nbytes
+    return len(native) if isinstance(native, str | bytes) else 256
+
+
+def _leaders(hashes: UInt8[np.ndarray, "n 32"], prints: UInt8[np.ndarray, "n 32"]) -> Int[np.ndarray, " n"]:
+    """Exact copies share a group whatever their fingerprint says; the earliest stands for them."""
+    n = len(hashes)
+    if n == 0:
+        return np.empty(0, np.int64)
+    new = np.ones(n, bool)
+    new[1:] = (hashes[1:] != hashes[:-1]).any(1)
+    first = np.flatnonzero(new)  # hashes are sorted: copies lie together
+    return first[duplicates.leaders(prints[first])][np.cumsum(new) - 1]
+
+
+def _again(hashes: UInt8[np.ndarray, "n 32"], items: tuple[Item, ...]) -> Bool[np.ndarray, " n"]:
+    seen: set[tuple[bytes, str | None, str | None, str | None]] = set()
+    again = np.zeros(len(items), bool)
+    for i, item in enumerate(items):
+        key = (hashes[i].tobytes(), item.label, item.text, item.split)
+        again[i] = key in seen
+        seen.add(key)
+    return again
+
+
+def without_copies(found: Scan) -> Scan:
+    """The scan without exact copies of the same label, text and split."""
+    kept = np.flatnonzero(~found.again)
+    place = np.cumsum(~found.again) - 1
+    position = {int(old): new for new, old in enumerate(kept)}
+    return replace(
+        found,
+        items=tuple(found.items[i] for i in kept),
+        hashes=found.hashes[kept],
+        leaders=place[found.leaders[kept]],
+        again=found.again[kept],
+        natives={position[i]: v for i, v in found.natives.items() if i in position},
+    )
