@@ -1,0 +1,95 @@
+"""Training tokens a second against the GPT-2 of transformers: same width, depth, heads, context, batch and parameters.
+
+python benchmarks/text_train.py [--threads 2] [--compiled]
+"""
+
+import argparse
+import json
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from aurify.cond import Cond, CondSpec
+from aurify.families.transformer import Config, Transformer
+from aurify.rng import BatchRng
+from aurify.spec import Tokens
+from timing import compare
+
+SIZES = [  # width, depth, heads, context, batch
+    (128, 4, 4, 64, 12),
+    (128, 4, 4, 64, 48),
+    (256, 6, 4, 128, 8),
+    (384, 6, 6, 256, 4),
+]
+VOCAB = 65
+
+
+def gpt2(width: int, depth: int, heads: int, context: int) -> GPT2LMHeadModel:
+    sizes = {"n_embd": width, "n_layer": depth, "n_head": heads, "n_positions": context, "vocab_size": VOCAB}
+    return GPT2LMHeadModel(GPT2Config(**sizes, resid_pdrop=0, embd_pdrop=0, attn_pdrop=0, use_cache=False))
+
+
+def peer_step(model: GPT2LMHeadModel, x: Tensor, compiled: bool) -> Callable[[], None]:
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.1)
+    run: Any = torch.compile(model) if compiled else model
+
+    def step() -> None:
+        run(input_ids=x, labels=x).loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    return step
+
+
+def our_step(model: Transformer, x: Tensor, compiled: bool) -> Callable[[], None]:
+    (phase,) = model.phases()
+    optimizer = phase.optimizer(phase.params)
+    rng = BatchRng(0, len(x))
+    if compiled:
+        model.net.compile()
+
+    def step() -> None:
+        model.loss(x, Cond(), phase.name, rng)["loss"].backward()
+        torch.nn.utils.clip_grad_norm_(phase.params, 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    return step
+
+
+def flops(work: Callable[[], object]) -> int:
+    with FlopCounterMode(display=False) as counter:
+        work()
+    return counter.get_total_flops()
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--threads", type=int, default=2)
+    arguments.add_argument("--compiled", action="store_true")
+    asked = arguments.parse_args()
+    torch.set_num_threads(asked.threads)
+    for width, depth, heads, context, batch in SIZES:
+        torch.manual_seed(0)
+        spec = Tokens(context, VOCAB, stream=True)
+        x = spec.like(BatchRng(0, batch))
+        peer = gpt2(width, depth, heads, context)
+        for optimizer in ("adamw", "muon"):
+            config = Config(width=width, depth=depth, heads=heads, tie=True, optimizer=optimizer)
+            ours = Transformer(spec, CondSpec(), config)
+            work = our_step(ours, x, asked.compiled), peer_step(peer, x, asked.compiled)
+            params = [sum(p.numel() for p in model.parameters()) for model in (ours, peer)]
+            cost = None if asked.compiled else [flops(w) for w in work]
+            result = compare(*work, threads=asked.threads)
+            size = {"width": width, "depth": depth, "context": context, "batch": batch, "optimizer": optimizer}
+            rates = {f"{k}_tokens_per_s": round(batch * context / getattr(result, k)) for k in ("ours", "peer")}
+            print(json.dumps(size | {"params": params, "flops": cost} | rates | result.json()), flush=True)
+
+
+if __name__ == "__main__":
+    main()

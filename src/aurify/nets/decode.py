@@ -1,0 +1,94 @@
+"""A Decoder one token at a time: keys and values are kept, buffers are made once, and each layer is twelve kernels.
+
+At one position a small network costs what its kernel launches cost. So norms are a length and a division (their
+constants ride on the next matrix and on the attention's scale), residuals are added by the matrix products
+themselves, and keys and values lie side by side to be stored in one copy.
+
+    B rows, C width, H query heads, K key and value heads, D width of a head, V alphabet
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.linalg import vector_norm
+
+from aurify.nets.transformer import SHARPNESS, Block, Decoder, rms_norm
+
+
+class Decoding:
+    """A batch of sequences that grow together, over the weights `net` has now.
+
+    Args:
+        rows: B.
+        extra: (B, C), what `Decoder.forward` adds to every position.
+    """
+
+    def __init__(self, net: Decoder, rows: int, extra: Tensor | None = None):
+        block, weight = net.layers[0], net.embedding.weight
+        self.net, self.rows, self.extra, self.t = net, rows, extra, 0
+        self.heads, self.kv_heads, self.head_width = block.heads, block.kv_heads, block.head_width
+        kv = (len(net.blocks), rows, 2 * block.kv_heads, net.context, block.head_width)
+        self.cache = weight.new_zeros(kv)  # (layers, B, K keys of length 1 then K values, T, D)
+        self.slots = [layer.unbind(2) for layer in self.cache]
+        self.table = net.table.unbind(0)
+        self.layers = [Layer(block, rows) for block in net.layers]
+        self.head = _by_input(net.output * math.sqrt(net.width))
+
+    def start(self, tokens: Tensor) -> Tensor:
+        """Forget all and read tokens (B, T): logits (B, V) of what comes next."""
+        net, self.t = self.net, tokens.shape[1]
+        h = net.embed(tokens, self.extra)
+        for block, cache in zip(net.layers, self.cache, strict=True):
+            q, k, v = block.project(h, net.table[: self.t])
+            unit = k * self.head_width**-0.5
+            cache[:, :, : self.t] = torch.cat((unit, v), 2).transpose(1, 2)
+            h = block.feed_forward(block.attend(h, q, k, v))
+        return F.linear(rms_norm(h[:, -1]), net.output)
+
+    def step(self, tokens: Tensor) -> Tensor:
+        """Read one more token a row, (B,): logits (B, V) of the next."""
+        t, K, scale = self.t, self.kv_heads, SHARPNESS * math.sqrt(self.head_width)
+        seen, table, grouped = self.cache[:, :, :, : t + 1], self.table[t], self.heads != self.kv_heads
+        keys, values = seen[:, :, :K].unbind(0), seen[:, :, K:].unbind(0)
+        h = F.embedding(tokens, self.net.embedding.weight)
+        if self.extra is not None:
+            h = h + self.extra
+        for layer, slots, k, v in zip(self.layers, self.slots, keys, values, strict=True):
+            torch.mm(h / vector_norm(h, dim=-1, keepdim=True), layer.w_qkv, out=layer.qkv)
+            layer.qk.div_(vector_norm(layer.qk, dim=-1, keepdim=True))
+            layer.pairs.mul_(table)
+            slots[t].copy_(layer.kv)
+            y = F.scaled_dot_product_attention(layer.q, k, v, scale=scale, enable_gqa=grouped)
+            h = torch.addmm(h, y.view(h.shape), layer.w_out)
+            torch.mm(h / vector_norm(h, dim=-1, keepdim=True), layer.w_gate_up, out=layer.gate_up)
+            h = torch.addmm(h, F.silu(layer.gate).mul_(layer.up), layer.w_down)
+        self.t = t + 1
+        return (h / vector_norm(h, dim=-1, keepdim=True)) @ self.head
+
+    @property
+    def full(self) -> bool:
+        """No position is left."""
+        return self.t >= self.net.context
+
+
+class Layer:
+    """Weights and buffers of one layer of a decoding, with the views that a step needs."""
+
+    def __init__(self, block: Block, rows: int):
+        H, K, D = block.heads, block.kv_heads, block.head_width
+        root = math.sqrt(block.qkv.in_features)
+        self.w_qkv, self.w_gate_up = _by_input(block.qkv.weight * root), _by_input(block.gate_up.weight * root)
+        self.w_out, self.w_down = _by_input(block.out.weight), _by_input(block.down.weight)
+        self.qkv = self.w_qkv.new_empty(rows, (H + 2 * K) * D)
+        by_head = self.qkv.view(rows, H + 2 * K, D)
+        self.q, self.qk, self.kv = by_head[:, :H, None], by_head[:, : H + K], by_head[:, H:]
+        self.pairs = torch.view_as_complex(self.qk.unflatten(-1, (-1, 2)))
+        self.gate_up = self.w_qkv.new_empty(rows, self.w_gate_up.shape[1])
+        self.gate, self.up = self.gate_up.chunk(2, -1)
+
+
+def _by_input(weight: Tensor) -> Tensor:
+    """(out, in) to (in, out) in memory: a product with few rows reads it a third faster."""
+    return weight.t().contiguous()

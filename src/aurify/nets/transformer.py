@@ -1,0 +1,200 @@
+"""A causal Transformer decoder whose weights map one to one onto Hugging Face's Qwen3.
+
+    h <- h + Wo attention(rope(norm(q)), rope(norm(k)), v)        q, k, v = split(Wqkv norm(h))
+    h <- h + Wd (silu(g) * u)                                     g, u = split(Wgu norm(h))
+
+RMSNorm before every branch (Zhang & Sennrich 2019), per-head RMSNorm on queries and keys (Dehghani et al. 2023),
+rotary positions (Su et al. 2021), grouped queries (Ainslie et al. 2023), SwiGLU (Shazeer 2020), no biases. The norms
+have no gains: the matrix that follows holds them.
+
+    B batch, T positions, C width, H query heads, K key and value heads, D width of a head, V alphabet
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+EPSILON = 1e-12  # only against 0 / 0
+SHARPNESS = 1.7  # attention logits lie within 1.7 sqrt(D)
+BASE = 10000.0  # of the rotary frequencies
+
+
+class _RMSNorm(torch.autograd.Function):
+    """Written out, because the gradient torch derives from `F.rms_norm` makes twice as many passes over memory."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        r = x.square().mean(-1, keepdim=True).add_(EPSILON).rsqrt_()
+        y = x * r
+        ctx.save_for_backward(y, r)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:  # dx = r (g - y mean(g y))
+        (g,), (y, r) = gradients, ctx.saved_tensors
+        return torch.addcmul(g, y, (g * y).mean(-1, keepdim=True), value=-1).mul_(r)
+
+
+def rms_norm(x: Tensor) -> Tensor:
+    """x / sqrt(mean(x^2)) over the last axis."""
+    y = _RMSNorm.apply(x)
+    assert isinstance(y, Tensor)
+    return y
+
+
+def rotations(positions: int, width: int) -> Tensor:
+    """exp(i t base^(-2j/D)), complex (T, 1, D/2): rotary positions are one complex product (Su et al. 2021, Eq. 34)."""
+    frequencies = BASE ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
+    angles = torch.outer(torch.arange(positions, dtype=torch.float64), frequencies)
+    return torch.polar(torch.ones_like(angles), angles).to(torch.complex64)[:, None]
+
+
+def rotate(x: Tensor, table: Tensor) -> Tensor:
+    """Each pair (x_2j, x_2j+1) times table_j: x (..., T, H, D), table (T, 1, D/2)."""
+    pairs = torch.view_as_complex(x.unflatten(-1, (-1, 2)))
+    return torch.view_as_real(pairs * table).flatten(-2)
+
+
+class Block(nn.Module):
+    """One layer. Weights that read the same input are one matrix."""
+
+    def __init__(self, width: int, heads: int, kv_heads: int, hidden: int, dropout: float):
+        super().__init__()
+        self.heads, self.kv_heads, self.head_width = heads, kv_heads, width // heads
+        self.qkv = nn.Linear(width, (heads + 2 * kv_heads) * self.head_width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+        self.gate_up = nn.Linear(width, 2 * hidden, bias=False)
+        self.down = nn.Linear(hidden, width, bias=False)
+        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
+
+    def forward(self, h: Tensor, table: Tensor) -> Tensor:
+        """h (B, T, C), table (T, 1, D/2)."""
+        return self.feed_forward(self.attend(h, *self.project(h, table)))
+
+    def project(self, h: Tensor, table: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries (B, T, H, D), keys and values (B, T, K, D); queries and keys normalised and rotated."""
+        H, K = self.heads, self.kv_heads
+        qk, v = self.qkv(rms_norm(h)).unflatten(-1, (-1, self.head_width)).split([H + K, K], 2)
+        wide = qk.to(torch.promote_types(qk.dtype, torch.float32))  # there is no complex bfloat16
+        q, k = rotate(rms_norm(wide), table).to(v.dtype).split([H, K], 2)
+        return q, k, v
+
+    def attend(self, h: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+        scale = SHARPNESS * self.head_width**-0.5
+        grouped = self.heads != self.kv_heads
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale, enable_gqa=grouped)
+        return h + self.dropout(self.out(y.transpose(1, 2).flatten(2)))
+
+    def feed_forward(self, h: Tensor) -> Tensor:
+        gate, up = self.gate_up(rms_norm(h)).chunk(2, -1)
+        return h + self.dropout(self.down(F.silu(gate) * up))
+
+
+class Decoder(nn.Module):
+    """Tokens (B, T) to logits (B, T, V), causal.
+
+    Args:
+        symbols: rows of the embedding; more than `vocab` where some symbols are read but never written.
+        vocab: V, symbols the head can write.
+        context: the most positions T.
+        hidden: width inside the SwiGLU.
+        tie: the head is the first V rows of the embedding.
+    """
+
+    table: Tensor
+
+    def __init__(  # noqa: PLR0913
+        self, *, symbols: int, vocab: int, context: int, width: int, depth: int, heads: int,
+        kv_heads: int | None = None, hidden: int | None = None, tie: bool = False, dropout: float = 0.0,
+    ):  # fmt: skip
+        super().__init__()
+        kv_heads, hidden = kv_heads or heads, hidden or width * 8 // 3
+        assert width % heads == 0 and heads % kv_heads == 0 and width // heads % 2 == 0
+        self.vocab, self.context, self.width = vocab, context, width
+        self.embedding = nn.Embedding(symbols, width)
+        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
+        self.blocks = nn.ModuleList(Block(width, heads, kv_heads, hidden, dropout) for _ in range(depth))
+        self.head = None if tie else nn.Linear(width, vocab, bias=False)
+        self.register_buffer("table", rotations(context, width // heads), persistent=False)
+        self.initialise()
+
+    def initialise(self) -> None:
+        """Inputs of unit scale, branches that start silent (their last matrix is zero), even first predictions."""
+        nn.init.normal_(self.embedding.weight, std=1.0 if self.head is not None else self.width**-0.5)
+        for block in self.layers:
+            nn.init.normal_(block.qkv.weight, std=self.width**-0.5)
+            nn.init.normal_(block.gate_up.weight, std=self.width**-0.5)
+            nn.init.zeros_(block.out.weight)
+            nn.init.zeros_(block.down.weight)
+        if self.head is not None:
+            nn.init.zeros_(self.head.weight)
+
+    @property
+    def layers(self) -> list[Block]:
+        return [block for block in self.blocks if isinstance(block, Block)]
+
+    @property
+    def output(self) -> Tensor:
+        """The matrix of the head, (V, C)."""
+        return self.embedding.weight[: self.vocab] if self.head is None else self.head.weight
+
+    def matrices(self) -> list[nn.Parameter]:
+        """Hidden matrices: those between the embedding and the head."""
+        return [p for block in self.layers for p in block.parameters()]
+
+    def forward(self, tokens: Tensor, extra: Tensor | None = None) -> Tensor:
+        """`extra` (B, C) is added to the embedding of every position."""
+        h = self.embed(tokens, extra)
+        table = self.table[: tokens.shape[1]]
+        for block in self.blocks:
+            h = block(h, table)
+        return F.linear(rms_norm(h), self.output)
+
+    def embed(self, tokens: Tensor, extra: Tensor | None) -> Tensor:
+        h = self.embedding(tokens)
+        return self.dropout(h if extra is None else h + extra[:, None])
+
+
+def to_qwen3(net: Decoder) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The same function as a `transformers` Qwen3ForCausalLM: (arguments of Qwen3Config, state dict).
+
+    Symbols that are read but never written have zero rows in the head: leave their logits out when choosing the next.
+    """
+    block = net.layers[0]
+    config = {
+        "vocab_size": net.embedding.num_embeddings, "hidden_size": net.width, "num_hidden_layers": len(net.blocks),
+        "num_attention_heads": block.heads, "num_key_value_heads": block.kv_heads, "head_dim": block.head_width,
+        "intermediate_size": block.down.in_features, "max_position_embeddings": net.context, "rope_theta": BASE,
+        "rms_norm_eps": EPSILON, "tie_word_embeddings": net.head is None, "attention_bias": False,
+    }  # fmt: skip
+    head = net.embedding.weight if net.head is None else F.pad(
+        net.output, (0, 0, 0, net.embedding.num_embeddings - net.vocab)
+    )  # fmt: skip
+    ones = torch.ones(net.width)
+    state = {"model.embed_tokens.weight": net.embedding.weight, "model.norm.weight": ones, "lm_head.weight": head}
+    for i, layer in enumerate(net.layers):
+        state |= {f"model.layers.{i}.{name}": value for name, value in _qwen3_layer(layer).items()}
+    return config, {name: value.detach().clone() for name, value in state.items()}
+
+
+def _qwen3_layer(block: Block) -> dict[str, Tensor]:
+    D = block.head_width
+    q, k, v = block.qkv.weight.split([block.heads * D, block.kv_heads * D, block.kv_heads * D])
+    gate, up = block.gate_up.weight.chunk(2)
+    ones = torch.ones(block.out.out_features)
+    return {
+        "self_attn.q_proj.weight": _halves(q, D), "self_attn.k_proj.weight": _halves(k, D),
+        "self_attn.v_proj.weight": v, "self_attn.o_proj.weight": block.out.weight,
+        "self_attn.q_norm.weight": torch.full((D,), SHARPNESS),
+        "self_attn.k_norm.weight": torch.ones(D), "mlp.gate_proj.weight": gate, "mlp.up_proj.weight": up,
+        "mlp.down_proj.weight": block.down.weight, "input_layernorm.weight": ones,
+        "post_attention_layernorm.weight": ones,
+    }  # fmt: skip
+
+
+def _halves(weight: Tensor, width: int) -> Tensor:
+    """Rows of each head from rotated pairs (0, 1), (2, 3), ... to Qwen3's (0, D/2), (1, D/2 + 1), ..."""
+    return weight.unflatten(0, (-1, width // 2, 2)).transpose(1, 2).flatten(0, 2)
