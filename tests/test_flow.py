@@ -41,10 +41,10 @@ def test_every_path_and_prediction_is_the_one_field(path, prediction, monkeypatc
 def test_a_trained_field_meets_the_closed_form():
     """On N(MEAN, SPREAD^2) the learned velocity is the exact one, and samples have the data's mean and spread."""
     torch.manual_seed(0)
-    flow = Flow(ROW, CondSpec(), Config(width=16, multiples=(1,), times="uniform", lr=5e-3))
+    flow = Flow(ROW, CondSpec(), Config(width=16, multiples=(1,), times="uniform"))
     optimizer = flow.optimizer(list(flow.parameters()))
     for step in range(400):
-        optimizer.param_groups[0]["lr"] = 5e-3 * (1 - step / 400)
+        optimizer.param_groups[0]["lr"] = 0.015 * (1 - step / 400)
         rng = BatchRng(step, 512)
         x = MEAN + SPREAD * rng.normal(1)
         loss = flow.loss(x, Cond(), "flow", rng)["loss"]
@@ -77,7 +77,7 @@ def test_a_guided_label_is_followed_more_closely():
     """Two labels, two Gaussians: guidance moves samples away from the other label's side."""
     torch.manual_seed(0)
     cond = CondSpec(("low", "high"))
-    flow = Flow(ROW, cond, Config(width=16, multiples=(1,), drop=0.2, lr=5e-3))
+    flow = Flow(ROW, cond, Config(width=16, multiples=(1,), drop=0.2))
     optimizer = flow.optimizer(list(flow.parameters()))
     for step in range(250):
         rng = BatchRng(step, 256)

@@ -32,7 +32,8 @@ def orthogonal(g: Tensor, steps: int = 5) -> Tensor:
 
 class Muon(torch.optim.Optimizer):
     """Groups with "orthogonal": True hold matrices (m, n) that step by Nesterov momentum, orthogonalised, times
-    sqrt(max(1, m / n)), so that one rate fits every width; all other groups step by AdamW.
+    sqrt(max(1, m / n)), so that one rate fits every width; all other groups step by AdamW. A filter (m, c, *window) is
+    a matrix of n = c * window inputs.
 
     Weight decay is decoupled. Matrices of one shape go through the iteration as one stack.
     """
@@ -54,12 +55,12 @@ class Muon(torch.optim.Optimizer):
                 self._orthogonal(same, group)
 
     def _orthogonal(self, params: list[Tensor], group: dict[str, Any]) -> None:
-        m, n = params[0].shape
-        g = torch.stack([self._nesterov(p) for p in params])
+        m, n = params[0].shape[0], params[0][0].numel()
+        g = torch.stack([self._nesterov(p).flatten(1) for p in params])
         update = orthogonal(g) if m <= n else orthogonal(g.mT).mT
         for p, direction in zip(params, update, strict=True):
             p.mul_(1 - group["lr"] * group["weight_decay"])
-            p.add_(direction, alpha=-group["lr"] * max(1, m / n) ** 0.5)
+            p.add_(direction.view(p.shape), alpha=-group["lr"] * max(1, m / n) ** 0.5)
 
     def _nesterov(self, p: Tensor) -> Tensor:
         gradient, buffer = p.grad, self._state(p, "momentum")["momentum"]
