@@ -162,6 +162,15 @@ def test_a_row_does_not_depend_on_its_companions() -> None:
     assert torch.equal(first[1], other[1])
 
 
+def test_weights_that_are_being_trained_give_the_same_samples() -> None:
+    model = make(STREAM, LABELS)
+    asked = from_labels([0, 1], LABELS)
+    before = model.sample(asked, SampleRng(0, range(2)), Options(length=40))
+    model.requires_grad_(True)
+    after = model.sample(asked, SampleRng(0, range(2)), Options(length=40))
+    assert torch.equal(before, after) and not after.requires_grad
+
+
 def test_documents_end_once_and_stay_ended() -> None:
     spec = Tokens(20, 4, end=1)
     x = make(spec).sample(Cond(), SampleRng(0, range(50)), Options(length=15, prefix=(2, 2)))

@@ -127,7 +127,6 @@ class Transformer(Family):
         missing = self.total(options) - x.shape[1]
         return F.pad(x, (0, missing), value=self.spec.end or 0)
 
-    @torch.inference_mode()
     def stream(self, cond: Cond, rng: Rng, options: Options) -> Iterator[Tensor]:
         """The columns of `sample`, (n,) each, as soon as they are there; ends when every row has ended."""
         total, end = self.total(options), self.spec.end if self.spec.variable else None

@@ -25,6 +25,7 @@ class Decoding:
         extra: (B, C), what `Decoder.forward` adds to every position.
     """
 
+    @torch.inference_mode()
     def __init__(self, net: Decoder, rows: int, extra: Tensor | None = None):
         block, weight = net.layers[0], net.embedding.weight
         self.net, self.rows, self.extra, self.t = net, rows, extra, 0
@@ -36,6 +37,7 @@ class Decoding:
         self.layers = [Layer(block, rows) for block in net.layers]
         self.head = _by_input(net.output * math.sqrt(net.width))
 
+    @torch.inference_mode()
     def start(self, tokens: Tensor) -> Tensor:
         """Forget all and read tokens (B, T): logits (B, V) of what comes next."""
         net, self.t = self.net, tokens.shape[1]
@@ -47,6 +49,7 @@ class Decoding:
             h = block.feed_forward(block.attend(h, q, k, v))
         return F.linear(rms_norm(h[:, -1]), net.output)
 
+    @torch.inference_mode()
     def step(self, tokens: Tensor) -> Tensor:
         """Read one more token a row, (B,): logits (B, V) of the next."""
         t, K, scale = self.t, self.kv_heads, SHARPNESS * math.sqrt(self.head_width)
