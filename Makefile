@@ -1,0 +1,54 @@
+# The whole project by name: `make install demo test`. Needs nothing but Python 3.11 or newer.
+# TORCH_INDEX=<url>  takes torch from another package index (PyTorch offers one with small CPU builds).
+# PYTHON=<path>      takes another Python than the first python3 on the path.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := -m pip install --quiet --disable-pip-version-check -c constraints.txt
+TORCH := torch $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
+PEERS := transformers diffusers accelerate
+
+.PHONY: install demo test test-all lint bench docs clean
+
+install: .venv/.installed
+
+.venv/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("aurify needs Python 3.11 or newer, and $(PYTHON) is %d.%d; say which one to use: make PYTHON=/path/to/python3.11" % sys.version_info[:2])'
+	@echo "Installing aurify into .venv (torch is large: this takes a minute or more) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python $(PIP) $(TORCH)
+	@$(BIN)/python $(PIP) -e ".[all]"
+	@touch $@
+
+demo: install
+	@$(BIN)/aurify demo
+
+test: install
+	@$(BIN)/python -m pytest -q -m "not slow"
+
+test-all: install
+	@$(BIN)/python -m pytest -q
+
+lint: install
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/pyright
+	@$(BIN)/codespell
+	@$(BIN)/python tools/sizes.py
+
+.bench/.installed: pyproject.toml constraints.txt
+	@echo "Installing aurify and its peers into .bench ..."
+	@test -x .bench/bin/python || $(PYTHON) -m venv .bench
+	@.bench/bin/python $(PIP) $(TORCH)
+	@.bench/bin/python $(PIP) -e ".[all]" $(PEERS)
+	@touch $@
+
+bench: .bench/.installed
+	@for script in benchmarks/*.py; do echo "== $$script"; .bench/bin/python "$$script" || exit 1; done
+
+docs: install
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+clean:
+	rm -rf .venv .bench site build dist .pytest_cache .ruff_cache .hypothesis
+	find src tests tools benchmarks \( -name __pycache__ -o -name '*.egg-info' \) -prune -exec rm -rf {} +
