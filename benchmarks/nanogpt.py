@@ -47,7 +47,7 @@ def held_out(log_probs: Callable[[Tensor], Tensor], data: Tensor, context: int) 
 class NanoGPT:
     """nanoGPT's training, step by step as its train.py does it on a CPU."""
 
-    every, steps, block = 50, 2000, 50
+    every, steps, block = 100, 2000, 50
     batch, context = 12, 64
 
     def __init__(self, checkout: Path, data: np.ndarray, vocab: int):
