@@ -15,13 +15,13 @@ from jaxtyping import install_import_hook
 _home = tempfile.TemporaryDirectory(prefix="aurify-home-")
 os.environ["AURIFY_HOME"] = _home.name  # for child processes too
 
-torch.set_num_threads(2)
+torch.set_num_threads(1)  # toy sizes: two threads would wait for each other, and for whatever else runs
 
 settings.register_profile("here", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "here")
 
-install_import_hook("aurify", "beartype.beartype")  # before the first import of aurify
+install_import_hook("aurify", "checks.checked")  # before the first import of aurify
 
 
 def pytest_unconfigure() -> None:

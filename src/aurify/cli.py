@@ -98,6 +98,8 @@ def check(
     show.json(report.to_json())
     for title, lines in report.sections().items():
         show.lines(title, lines)
+    if not report.samples:
+        raise UserError(f"{path} holds no sample that can be read; see the list of unreadable files")
     show.lines("next", [f"aurify train {path} --minutes 5"])
 
 

@@ -1,5 +1,6 @@
 """What there is: families, codecs, recipes, which go together, and the settings of each."""
 
+import sys
 from typing import Any
 
 from pydantic import BaseModel
@@ -45,7 +46,8 @@ def default(field: Any) -> str:
 
 
 def first_line(thing: type) -> str:
-    return (thing.__doc__ or "").strip().splitlines()[0]
+    """What its file says it is."""
+    return (sys.modules[thing.__module__].__doc__ or "").strip().splitlines()[0]
 
 
 def pairs(name: str) -> str:

@@ -1,0 +1,46 @@
+"""Share of a training step spent waiting for data, by the real loop on a real encoded store.
+
+python benchmarks/data_wait.py FOLDER [--steps 40]
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from aurify import recipes
+from aurify.parallel import Group
+from aurify.train import Loop
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("folder")
+    arguments.add_argument("--steps", type=int, default=40)
+    asked = arguments.parse_args()
+    with tempfile.TemporaryDirectory() as out:
+        run, _ = recipes.prepare(recipes.Wish(asked.folder, steps=60_000 // 128, out=str(Path(out) / "run")))
+        loop = Loop(run, torch.device("cpu"), Group())
+        waits, steps, real = [], [], loop.batches.at
+
+        def at(*where):
+            began = time.perf_counter()
+            found = real(*where)
+            waits.append(time.perf_counter() - began)
+            return found
+
+        loop.batches.at = at
+        for _ in range(asked.steps):
+            began = time.perf_counter()
+            list(loop.step())
+            steps.append(time.perf_counter() - began)
+    share = statistics.median(waits) / statistics.median(steps)
+    print(json.dumps({"wait_ms": 1e3 * statistics.median(waits), "step_ms": 1e3 * statistics.median(steps), "share": share}))
+
+
+if __name__ == "__main__":
+    main()
