@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -24,6 +25,14 @@ def test_content_differs_from_step_to_step() -> None:
     """The tests above tell checkpoints apart by their content: it must be able to."""
     assert not torch.equal(content(1)[0]["model"]["w"], content(2)[0]["model"]["w"])
     assert not torch.equal(content(1)[0]["model"]["w"], content(1, version=1)[0]["model"]["w"])
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """In memory where there is such a place: thousands of small folders are made here, and a kill spares memory too."""
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with TemporaryDirectory(dir=memory, prefix="aurify-") as folder:
+        yield Path(folder)
 
 
 # Killed.
