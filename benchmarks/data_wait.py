@@ -39,7 +39,11 @@ def main() -> None:
             list(loop.step())
             steps.append(time.perf_counter() - began)
     share = statistics.median(waits) / statistics.median(steps)
-    print(json.dumps({"wait_ms": 1e3 * statistics.median(waits), "step_ms": 1e3 * statistics.median(steps), "share": share}))
+    print(
+        json.dumps(
+            {"wait_ms": 1e3 * statistics.median(waits), "step_ms": 1e3 * statistics.median(steps), "share": share}
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import itertools
 import os
 import random
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -125,7 +126,7 @@ def hold(folder: Path, held: Connection) -> None:
     """Holds the run's lock until killed."""
     with checkpoint.lock(folder):
         held.send(True)
-        held.poll(60)
+        time.sleep(600)
 
 
 def save_large_file(folder: Path, told: Connection) -> None:

@@ -88,7 +88,9 @@ def test_a_guided_label_is_followed_more_closely():
         loss.backward()
         optimizer.step()
     high = from_labels([1] * 500, cond)
-    plain, strong = (flow.sample(high, SampleRng(0, range(500)), Options(guidance=g, interval=(0, 1))) for g in (1.0, 3.0))
+    plain, strong = (
+        flow.sample(high, SampleRng(0, range(500)), Options(guidance=g, interval=(0, 1))) for g in (1.0, 3.0)
+    )
     assert float(plain.mean()) == pytest.approx(0.5, abs=0.12)
     assert float(strong.mean()) > float(plain.mean()) + 0.1
 

@@ -22,7 +22,11 @@ def test_a_run_killed_again_and_again_ends_as_if_it_had_not_been(kills, tmp_path
     script = Path(__file__).with_name("kills.py")
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, str(script), str(killed.path), str(kills), "0"], env=env, capture_output=True, text=True, timeout=550
+        [sys.executable, str(script), str(killed.path), str(kills), "0"],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=550,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     steps_seen = [json.loads(line)["step"] for line in done.stdout.splitlines()]

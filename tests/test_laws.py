@@ -232,7 +232,12 @@ def test_every_legal_pair_trains_samples_decodes_and_scores(codec_name, family_n
         note.unlink()
     smallest = family.load(family_name).toy(made.spec).model_dump()
     wish = recipes.Wish(
-        str(tmp_path / "data"), family_name, codec_name, steps=4, out=str(tmp_path / "run"), settings={**smallest, "batch": 4}
+        str(tmp_path / "data"),
+        family_name,
+        codec_name,
+        steps=4,
+        out=str(tmp_path / "run"),
+        settings={**smallest, "batch": 4},
     )
     run, _ = recipes.prepare(wish)
     events = list(train(run))

@@ -9,7 +9,11 @@ import pytest
 
 import toys
 
-TRAIN = "import sys; from aurify.run import Run; from aurify.train import train; [None for _ in train(Run.load(sys.argv[1]))]"
+TRAIN = """import sys
+from aurify.run import Run
+from aurify.train import train
+list(train(Run.load(sys.argv[1])))
+"""
 
 
 def torchrun(processes, run, tmp_path):
@@ -25,6 +29,11 @@ def curve(run):
     return [(e["step"], e["losses"]) for e in run.log() if e["event"] == "progress"]
 
 
+def files(run):
+    found = (p.relative_to(run.path) for p in run.path.rglob("*"))
+    return sorted(p.as_posix() for p in found if p.parts[0] != "tensorboard")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["flow", "gan", "transformer"])
 def test_two_processes_walk_the_path_of_one(name, tmp_path):
@@ -38,7 +47,6 @@ def test_two_processes_walk_the_path_of_one(name, tmp_path):
         assert step == other
         for key in a:
             assert b[key] == pytest.approx(a[key], rel=1e-5, abs=1e-5), (step, key)
-    files = lambda run: sorted(p.relative_to(run.path).as_posix() for p in run.path.rglob("*") if "tensorboard" not in p.parts)  # noqa: E731
     assert files(one) == files(two)
 
 

@@ -14,7 +14,7 @@ from aurify.errors import UserError
 from aurify.families.transformer import Config, Options, Transformer, choose
 from aurify.muon import Muon, orthogonal
 from aurify.nets.decode import Decoding
-from aurify.nets.transformer import Decoder, rms_norm, to_qwen3
+from aurify.nets.transformer import Decoder, Sizes, rms_norm, to_qwen3
 from aurify.rng import BatchRng, SampleRng
 from aurify.spec import Tokens
 
@@ -36,8 +36,8 @@ def make(spec: Tokens, cond: CondSpec = NOTHING, **config: Any) -> Transformer:
 
 def net(**config: Any) -> Decoder:
     torch.manual_seed(0)
-    sizes = {"symbols": 12, "vocab": 11, "context": 24, "width": 32, "depth": 3, "heads": 4}
-    return shaken(Decoder(**sizes | config))
+    tie = config.pop("tie", False)
+    return shaken(Decoder(Sizes(**{"width": 32, "depth": 3, "heads": 4} | config), 12, 11, 24, tie=tie))
 
 
 STREAM = Tokens(length=16, vocab=7, end=0, stream=True)

@@ -1,9 +1,9 @@
 """aurify: train generative models on your own data, sample from them, and learn whether the result is worth anything.
 
-    import aurify as au
-    run = au.train("digits/", family="flow", minutes=5)
-    pictures = run.sample(16, seed=7, label="3")
-    run = au.load("runs/digits")
+import aurify as au
+run = au.train("digits/", family="flow", minutes=5)
+pictures = run.sample(16, seed=7, label="3")
+run = au.load("runs/digits")
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""The command line: thin, each command calls one library function. torch is imported only by the commands that need it."""
+"""The command line: thin, each command calls one library function. Only commands that need torch import it."""
 
 import sys
 from typing import Annotated, Any
@@ -16,7 +16,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     epilog="Start with: aurify demo. Then: aurify train FOLDER --minutes 5",
 )
-data_app = typer.Typer(help="Public data sets, written as ordinary folders.", no_args_is_help=True, rich_markup_mode=None)
+data_app = typer.Typer(
+    help="Public data sets, written as ordinary folders.", no_args_is_help=True, rich_markup_mode=None
+)
 app.add_typer(data_app, name="data")
 
 Json = Annotated[bool, typer.Option("--json", help="print JSON lines for machines")]
@@ -156,6 +158,7 @@ def sample(
     first: Annotated[int, typer.Option(min=0, help="index of the first sample of this seed")] = 0,
     label: Annotated[list[str] | None, typer.Option(help="what to make; several are gone through in turn")] = None,
     prefix: Annotated[str, typer.Option(help="what each text begins with")] = "",
+    stop: Annotated[str, typer.Option(help="words at which each text ends")] = "",
     settings: Sets = None,
     machine: Json = False,
 ) -> None:
@@ -169,11 +172,11 @@ def sample(
     show, opened, options = screen(machine), Run.load(run), parse(settings or [])
     asked = label[0] if label and len(label) == 1 else label
     if out is None and n == 1 and hasattr(opened.codec, "pieces"):
-        for piece in sampling.stream(opened, seed, asked, prefix, **options):  # pyright: ignore[reportArgumentType]
+        for piece in sampling.stream(opened, seed, asked, prefix, stop, **options):  # pyright: ignore[reportArgumentType]
             print(piece, end="", flush=True)
         print()
         return
-    made = sampling.sample(opened, n, seed, asked, prefix, first, **options)
+    made = sampling.sample(opened, n, seed, asked, prefix, stop, first, **options)
     folder = Path(out) if out else opened.path / "samples"
     paths = list(show.track(sampling.write(opened, made, folder), "sampling", n))
     show.json({"folder": str(folder), "files": [p.name for p in paths]})

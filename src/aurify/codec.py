@@ -17,7 +17,7 @@ Native = TypeVar("Native")
 
 
 class Unreadable(ValueError):
-    """One file cannot be read; the message says why in a few words ("truncated PNG"). The file is skipped and listed."""
+    """One file cannot be read; the message says why in a few words ("truncated PNG"). It is skipped and listed."""
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,9 @@ class CondSpec:
     def index(self, label: str) -> int:
         if label not in self.labels:
             known = list(self.labels)
-            have = f"Labels: {', '.join(known[:20])}{', ...' if len(known) > 20 else ''}" if known else "It has no labels."
+            have = (
+                f"Labels: {', '.join(known[:20])}{', ...' if len(known) > 20 else ''}" if known else "It has no labels."
+            )
             raise UserError(f"this run knows no label {label!r}.{nearest(label, known)} {have}")
         return self.labels.index(label)
 

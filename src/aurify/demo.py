@@ -22,7 +22,9 @@ def run_demo(name: str, minutes: float | None, out: str, screen: Any) -> Run:
         raise UserError(f"there is no recipe {name!r}.{nearest(name, list(known))} There are: {', '.join(known)}")
     wish = known[name]()
     data = catalog.get(wish.data, home() / "data" / wish.data, screen.say)
-    screen.lines(f"data: {name}", [f"lies in {data} as ordinary files; look at them, or use a folder of your own in their place"])
+    screen.lines(
+        f"data: {name}", [f"lies in {data} as ordinary files; look at them, or use a folder of your own in their place"]
+    )
     asked = {**wish.__dict__, "data": str(data), "minutes": minutes or wish.minutes, "out": str(free(Path(out)))}
     run = recipes.start(recipes.Wish(**asked), screen.say, lambda plan: screen.lines("plan", plan.lines()))
     last = screen.follow(loop.train(run))

@@ -44,7 +44,9 @@ def out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out, on any device."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(s in str(error) for s in ("not enough memory", "can't allocate memory"))
+    return isinstance(error, RuntimeError) and any(
+        s in str(error) for s in ("not enough memory", "can't allocate memory")
+    )
 
 
 def memory_left(device: torch.device) -> int:
@@ -54,7 +56,9 @@ def memory_left(device: torch.device) -> int:
     import resource
 
     used = resident_memory()
-    limits = [resource.getrlimit(kind)[0] - used for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA) if _limited(kind)]
+    limits = [
+        resource.getrlimit(kind)[0] - used for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA) if _limited(kind)
+    ]
     return max(0, min([_machine_free(), *_container_free(), *limits]))
 
 

@@ -57,6 +57,6 @@ Event = Progress | Evaluated | Previewed | Saved | Notice | Done
 
 
 def to_json(event: Event) -> dict[str, Any]:
-    """The event with its name; what depends on the clock or the screen is left out, so equal trainings log equal lines."""
+    """The event with its name, less what depends on the clock or the screen: equal trainings log equal lines."""
     clock = {f.name for f in event.__dataclass_fields__.values() if f.metadata.get("clock")}
     return {"event": type(event).__name__.lower(), **{k: v for k, v in asdict(event).items() if k not in clock}}

@@ -1,4 +1,4 @@
-"""A family is a kind of generative model over one spec. One file in families/ each, with all one would read in its paper."""
+"""A family is a kind of generative model over one spec. One file in families/ each: all one would read in its paper."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -49,7 +49,7 @@ class Family(nn.Module, ABC):
         Config: frozen pydantic model of what is trained (width, depth, ...).
         Options: frozen pydantic model of how it samples (steps, guidance, temperature, ...).
         chunk: rows that `sample` is always called with, so that equal shapes give equal bits.
-        wants: parameters of training this family wants unlike the loop's (see train.TrainConfig), such as {"clip": 1.0}.
+        wants: settings of training that this family wants unlike the defaults of training.TrainConfig.
     """
 
     kind: ClassVar[type]

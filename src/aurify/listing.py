@@ -16,9 +16,15 @@ Section = tuple[str, list[str]]
 def listing(what: str) -> list[Section]:
     """Sections (title, lines) for "families", "codecs", "recipes", "training", or the settings of one named thing."""
     if what == "families":
-        return [(name, [first_line(family.load(name)), f"models {family.load(name).kind.__name__}: {pairs(name)}"]) for name in family.names()]
+        return [
+            (name, [first_line(family.load(name)), f"models {family.load(name).kind.__name__}: {pairs(name)}"])
+            for name in family.names()
+        ]
     if what == "codecs":
-        return [(name, [first_line(codec.load(name)), f"reads {' '.join(codec.load(name).suffixes)}"]) for name in codec.names()]
+        return [
+            (name, [first_line(codec.load(name)), f"reads {' '.join(codec.load(name).suffixes)}"])
+            for name in codec.names()
+        ]
     if what == "recipes":
         return [(name, [(make.__doc__ or "").strip(), f"aurify demo {name}"]) for name, make in recipes.names().items()]
     if what == "training":
@@ -38,7 +44,9 @@ def listing(what: str) -> list[Section]:
 
 def settings(config: type[BaseModel]) -> list[str]:
     """One line a field: name, default, meaning."""
-    return [f"{name}={default(field)}  {field.description or ''}".rstrip() for name, field in config.model_fields.items()]
+    return [
+        f"{name}={default(field)}  {field.description or ''}".rstrip() for name, field in config.model_fields.items()
+    ]
 
 
 def default(field: Any) -> str:

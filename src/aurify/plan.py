@@ -15,6 +15,7 @@ from statistics import median
 from typing import Any
 
 import torch
+from pydantic import BaseModel
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
@@ -59,13 +60,20 @@ class Plan:
         t = self.training
         mode = f"{t.precision}, {'compiled' if t.compiled else 'eager'}"
         return [
-            f"size      {self.parameters / 1e6:.2f} million parameters ({self.config})",
+            f"size      {self.parameters / 1e6:.2f} million parameters ({short(self.config)})",
             f"steps     {t.steps} of {t.batch} samples{f', {t.micro} at a time' if t.micro else ''}; {mode}",
             f"time      {clock(self.seconds)} predicted ({self.step_seconds * 1000:.0f} ms a step)",
             f"memory    {self.memory / 2**20:.0f} MiB predicted",
             f"disk      {self.disk / 2**20:.0f} MiB predicted",
             f"work      {self.flops:.2g} FLOPs",
         ]
+
+
+def short(config: BaseModel) -> str:
+    """The settings that differ from the defaults, in a few words."""
+    return (
+        ", ".join(f"{name} {value}" for name, value in config.model_dump(exclude_defaults=True).items()) or "defaults"
+    )
 
 
 def clock(seconds: float) -> str:
@@ -141,7 +149,9 @@ def make_plan(
                 "Give more --minutes, or say --steps yourself."
             )
     every = max(1, min(steps, round(CHECKPOINT_SECONDS / step_seconds)))
-    training = make(TrainConfig, {**marks.model_dump(), "save_every": every, "steps": steps, **bench.settings["training"]})
+    training = make(
+        TrainConfig, {**marks.model_dump(), "save_every": every, "steps": steps, **bench.settings["training"]}
+    )
     size = checkpoint_bytes(loop)
     return Plan(
         config=preset.config,
@@ -165,10 +175,12 @@ def choose_size(bench: Bench, budget: float | None, steps: int | None, say: Call
         if steps is not None and steps * batch < preset.samples:
             break
         if budget is not None:
-            say(f"trying {preset.config}")
+            say(f"trying {short(preset.config)}")
             seconds = steps_timed(bench.loop(preset), seconds=0.01 * budget, least=2) / bench.shares
             seen = 0.9 * budget / seconds * batch
-            bench.tried.append(f"{preset.config}: {batch / seconds:.0f} samples/s, {seen:.3g} in time, needs {preset.samples:.3g}")
+            bench.tried.append(
+                f"{short(preset.config)}: {batch / seconds:.0f} samples/s, {seen:.3g} in time, needs {preset.samples:,}"
+            )
             if seen < preset.samples:
                 break
             if time.perf_counter() - began > 0.06 * budget:
@@ -211,7 +223,7 @@ def choose_mode(bench: Bench, preset: Preset, budget: float, say: Callable[[str]
 
 
 def fast_bfloat16(target: torch.device) -> bool:
-    """Whether matrix products in bfloat16 are worth a trial; on processors without it they are hundreds of times slower."""
+    """Whether bfloat16 is worth a trial: processors that lack it are hundreds of times slower at it."""
     if target.type != "cpu":
         return target.type == "cuda" and torch.cuda.is_bf16_supported()
     a = torch.randn(256, 256)
@@ -336,7 +348,9 @@ def flops_of_step(loop: Loop) -> float:
 
 
 @contextmanager
-def benched(kind: type[Family], store: Store, settings: dict[str, dict[str, Any]], target: torch.device, shares: int = 1) -> Iterator[Bench]:
+def benched(
+    kind: type[Family], store: Store, settings: dict[str, dict[str, Any]], target: torch.device, shares: int = 1
+) -> Iterator[Bench]:
     """A Bench with a folder of its own, gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="aurify-plan-") as folder:
         yield Bench(kind, store, settings, target, Path(folder), shares)

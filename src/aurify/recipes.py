@@ -141,7 +141,7 @@ def make_run(wish: Wish, store: Store, made: Plan, store_arguments: dict[str, An
 def train(data: str, on_event: Callable[[Event], None] = lambda _: None, **wish: Any) -> Run:
     """Trains on a folder, archive or file; see Wish for what can be asked. Returns the run.
 
-        run = au.train("digits/", family="flow", minutes=5)
+    run = au.train("digits/", family="flow", minutes=5)
     """
     made = Wish(data=str(data), **wish)
     run = start(made)
@@ -150,7 +150,9 @@ def train(data: str, on_event: Callable[[Event], None] = lambda _: None, **wish:
     return run
 
 
-def start(wish: Wish, say: Callable[[str], None] = lambda _: None, show: Callable[[Plan], None] = lambda _: None) -> Run:
+def start(
+    wish: Wish, say: Callable[[str], None] = lambda _: None, show: Callable[[Plan], None] = lambda _: None
+) -> Run:
     """`prepare` in the first of several processes; the others wait and open the folder it made."""
     with group() as crew:
         if crew.size == 1:

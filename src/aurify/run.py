@@ -1,11 +1,11 @@
 """The run folder: one training, readable without aurify.
 
-    run.json      family, codec, their settings, training settings, plan, seed
-    data.json     where the data is, its hash, counts, what was dropped
-    codec.json    what the codec learned
-    events.jsonl  what happened, one line an event, the same for equal trainings
-    checkpoints/  step-N/{model,ema,optimizer}.safetensors, state.json, MANIFEST.json
-    previews/ samples/ tensorboard/ report/
+run.json      family, codec, their settings, training settings, plan, seed
+data.json     where the data is, its hash, counts, what was dropped
+codec.json    what the codec learned
+events.jsonl  what happened, one line an event, the same for equal trainings
+checkpoints/  step-N/{model,ema,optimizer}.safetensors, state.json, MANIFEST.json
+previews/ samples/ tensorboard/ report/
 """
 
 import json
@@ -80,12 +80,14 @@ class Run:
         """Raises UserError for what is not a run, or one from a newer aurify."""
         path = Path(path)
         if not (path / "run.json").is_file():
-            raise UserError(f"{path} is not a run: it holds no run.json. A run is the folder that `aurify train --out` made.")
+            raise UserError(
+                f"{path} is not a run: it holds no run.json. A run is the folder that `aurify train --out` made."
+            )
         card = read_json(path / "run.json")
         if card.get("format", 0) > FORMAT:
             raise UserError(
-                f"{path} was made by aurify {card.get('aurify')}, whose format {card['format']} is newer than this one's "
-                f"({FORMAT}); install that version or a later one."
+                f"{path} was made by aurify {card.get('aurify')}, whose format {card['format']} is newer than "
+                f"this one's ({FORMAT}); install that version or a later one."
             )
         try:
             return cls(path, Card(**card), DataCard(**read_json(path / "data.json")))
@@ -127,7 +129,8 @@ class Run:
         store = open_or_build(self.data.source, **self.data.store)
         if store.hash != self.data.hash:
             raise UserError(
-                f"the data in {self.data.source} has changed since this run began; put it back, or train anew with another --out."
+                f"the data in {self.data.source} has changed since this run began; "
+                "put it back, or train anew with another --out."
             )
         return store
 

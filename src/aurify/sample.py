@@ -5,13 +5,11 @@ equal chunks, i in row i % chunk of chunk i // chunk, because equal shapes give 
 thrown away.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from pydantic import BaseModel, ValidationError
 from torch import Tensor
 
@@ -40,6 +38,7 @@ def sample(
     seed: int = 0,
     label: str | list[str] | None = None,
     prefix: str = "",
+    stop: str = "",
     first: int = 0,
     **options: Any,
 ) -> Iterator[Sample]:
@@ -48,6 +47,7 @@ def sample(
     Args:
         label: one label for all, or a list that is gone through in turn; None asks for nothing.
         prefix: what each sample begins with (text).
+        stop: words at which a text ends; they are left out.
         options: the family's own, such as guidance=2 or temperature=0.8; see `aurify list FAMILY`.
 
     Raises:
@@ -57,8 +57,17 @@ def sample(
     chosen = make_options(model, {**options, **encoded_prefix(run, prefix)})
     for index, x in tensors(model, run, (first, n), seed, label, chosen):
         record = {"run": run.path.name, "step": step, "seed": seed, "index": index, "label": asked(label, index)}
-        record |= {"family": run.card.family, "options": {**options, **({"prefix": prefix} if prefix else {})}}
-        yield Sample(index, run.codec.decode(x), record | {"data": run.data.hash, "aurify": run.card.aurify})
+        words = {name: text for name, text in (("prefix", prefix), ("stop", stop)) if text}
+        record |= {"family": run.card.family, "options": options | words}
+        native = run.codec.decode(x)
+        native = cut(native, len(prefix), stop) if stop and isinstance(native, str) else native
+        yield Sample(index, native, record | {"data": run.data.hash, "aurify": run.card.aurify})
+
+
+def cut(text: str, begun: int, stop: str) -> str:
+    """The text up to the first stop after its first `begun` characters."""
+    at = text.find(stop, begun)
+    return text if at < 0 else text[:at]
 
 
 def tensors(
@@ -118,7 +127,7 @@ def asked(label: str | list[str] | None, index: int) -> str | None:
 
 
 def write(run: Run, samples: Iterator[Sample], folder: Path) -> Iterator[Path]:
-    """Writes each sample as a file with its record, and at the end an overview of the first hundred; yields the paths."""
+    """Writes each sample as a file with its record, and at the end an overview of the first hundred."""
     from aurify.atomic import explained
 
     shown: list[Any] = []
@@ -141,7 +150,9 @@ def safe(name: str) -> str:
     return "".join(c if c.isalnum() or c in "-_" else "_" for c in name)[:60]
 
 
-def stream(run: Run, seed: int = 0, label: str | None = None, prefix: str = "", **options: Any) -> Iterator[str]:
+def stream(
+    run: Run, seed: int = 0, label: str | None = None, prefix: str = "", stop: str = "", **options: Any
+) -> Iterator[str]:
     """Sample 0 of a run of text, piece by piece as it is made; the pieces joined are what `sample` gives."""
     model, _ = load_model(run)
     steps = getattr(model, "stream", None)
@@ -150,8 +161,13 @@ def stream(run: Run, seed: int = 0, label: str | None = None, prefix: str = "", 
     chosen = make_options(model, {**options, **encoded_prefix(run, prefix)})
     indices = range(model.chunk)
     columns = steps(make_cond(run, label, indices), SampleRng(seed, indices), chosen)
-    yield from run.codec.pieces(int(column[0]) for column in columns)
-
-
-def describe(record: dict[str, Any]) -> str:
-    return json.dumps(record, ensure_ascii=False, sort_keys=True)
+    text, said = "", 0
+    for piece in run.codec.pieces(int(column[0]) for column in columns):
+        text += piece
+        if stop and stop in text[len(prefix) :]:
+            yield cut(text, len(prefix), stop)[said:]
+            return
+        safe_until = len(text) - (len(stop) - 1 if stop else 0)  # the rest may be the beginning of a stop
+        yield text[said:safe_until]
+        said = max(said, safe_until)
+    yield text[said:]

@@ -34,7 +34,9 @@ def share_out(settings: dict[str, Any], owners: dict[str, type[BaseModel]]) -> d
         takers = [owner] if dot and owner in owners else [o for o, c in owners.items() if key in c.model_fields]
         name = name if dot and owner in owners else key
         if len(takers) > 1:
-            raise UserError(f"{key!r} is a setting of {' and '.join(takers)}; write {takers[0]}.{key} or {takers[1]}.{key}")
+            raise UserError(
+                f"{key!r} is a setting of {' and '.join(takers)}; write {takers[0]}.{key} or {takers[1]}.{key}"
+            )
         if not takers or name not in owners[takers[0]].model_fields:
             known = [f for c in owners.values() for f in c.model_fields]
             raise UserError(f"there is no setting {key!r}.{nearest(name, known)} There are: {', '.join(known)}")

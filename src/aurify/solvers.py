@@ -6,6 +6,7 @@ Each yields x after every step, the last being the sample, so that a caller can 
 """
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -29,14 +30,14 @@ class Path(Protocol):
 
 def euler(v: Field, x: Batch, times: Times, path: Path) -> Iterator[Batch]:
     """First order: x' = x + h v(x, t). One evaluation a step."""
-    for t, t_next in zip(times[:-1], times[1:], strict=True):
+    for t, t_next in pairwise(times):
         x = x + (t_next - t) * v(x, t)
         yield x
 
 
 def heun(v: Field, x: Batch, times: Times, path: Path) -> Iterator[Batch]:
     """Second order (Karras et al. 2022, Algorithm 1): x' = x + h/2 (v(x, t) + v(x + h v(x, t), t + h)). Two a step."""
-    for t, t_next in zip(times[:-1], times[1:], strict=True):
+    for t, t_next in pairwise(times):
         h = t_next - t
         slope = v(x, t)
         x = x + h / 2 * (slope + v(x + h * slope, t_next))
@@ -51,7 +52,7 @@ def dpm2m(v: Field, x: Batch, times: Times, path: Path) -> Iterator[Batch]:
     The first step, and a step that ends at sigma = 0 (h infinite), are of first order.
     """
     before, h_before = None, None
-    for t, t_next in zip(times[:-1], times[1:], strict=True):
+    for t, t_next in pairwise(times):
         (alpha, sigma), (alpha_next, sigma_next) = ((path.alpha(s), path.sigma(s)) for s in (t, t_next))
         data = predicted_data(v(x, t), x, t, path)
         decay = alpha * sigma_next / (alpha_next * sigma)  # exp(-h), which stays finite where lambda does not

@@ -1,7 +1,7 @@
 """What a codec yields and a family models: the only thing the two share.
 
-    Grid    continuous values on a 0-, 1-, 2- or 3-d grid, about [-1, 1]
-    Tokens  discrete symbols: whole documents closed by `end`, or windows of an endless stream
+Grid    continuous values on a 0-, 1-, 2- or 3-d grid, about [-1, 1]
+Tokens  discrete symbols: whole documents closed by `end`, or windows of an endless stream
 """
 
 import math
@@ -37,7 +37,9 @@ class Grid:
 
     def contains(self, x: Tensor) -> bool:
         """True for one sample (C, *size) or a batch (B, C, *size) of finite float values."""
-        return x.dtype.is_floating_point and tuple(x.shape[-len(self.shape) :]) == self.shape and bool(x.isfinite().all())
+        return (
+            x.dtype.is_floating_point and tuple(x.shape[-len(self.shape) :]) == self.shape and bool(x.isfinite().all())
+        )
 
     def like(self, rng: Rng) -> Tensor:
         """Smooth-looking random values of this spec, shape (rng.n, C, *size): for tests and probes."""

@@ -49,7 +49,9 @@ class Screen:
                 if bar is None or task is None:
                     self.json(events.to_json(event))
                 elif isinstance(event, events.Progress):
-                    loss = "  ".join(f"{k.removesuffix('/loss')} {v:.4f}" for k, v in event.losses.items() if k.endswith("/loss"))
+                    loss = "  ".join(
+                        f"{k.removesuffix('/loss')} {v:.4f}" for k, v in event.losses.items() if k.endswith("/loss")
+                    )
                     bar.update(task, total=event.steps, completed=event.step, loss=f"{loss}  {event.rate:.0f}/s")
                 else:
                     self.show(event)

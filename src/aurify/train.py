@@ -20,7 +20,7 @@ from aurify.atomic import NoSpace
 from aurify.cond import from_labels
 from aurify.data.batches import Batches
 from aurify.errors import UserError
-from aurify.events import Done, Evaluated, Event, Notice, Previewed, Progress, Saved
+from aurify.events import Done, Evaluated, Event, Notice, Progress, Saved
 from aurify.family import Family, Phase
 from aurify.parallel import Group, group
 from aurify.preview import make_preview
@@ -116,7 +116,9 @@ class Loop:
             yield from self.after_step()
             if self.state.step < self.config.steps and self.crew.any(stop.asked):
                 yield from self.save()
-                yield Notice(self.state.step, "stopped", f"Stopped and saved. Go on with: aurify resume {self.run.path}")
+                yield Notice(
+                    self.state.step, "stopped", f"Stopped and saved. Go on with: aurify resume {self.run.path}"
+                )
                 return
         yield Done(self.state.step, self.writer.seconds)
 
@@ -171,7 +173,7 @@ class Loop:
                 if not device.out_of_memory(error) or micro == 1:
                     raise
                 self.state.micro = (micro + 1) // 2
-            text = f"Memory ran out at {micro} samples at a time; going on with {self.state.micro}, which gives the same result."
+            text = f"Memory ran out at {micro} samples at a time; going on with {self.state.micro}: equal result."
             yield self.writer.log(Notice(self.state.step, "memory", text))
 
     def accumulate(self, phase: Phase) -> dict[str, float]:
@@ -247,7 +249,9 @@ class Loop:
             restore(self.state, found)
         self.state.rollbacks = times
         self.state.skipped = skipped + left_at - self.state.step
-        text = f"At step {left_at} {why}: back to step {self.state.step}, the {left_at - self.state.step} batches since are skipped ({times} of {ROLLBACKS})."
+        back = self.state.step
+        text = f"At step {left_at} {why}: back to step {back}, the {left_at - back} batches since are skipped"
+        text += f" ({times} of {ROLLBACKS})."
         yield self.writer.log(Notice(self.state.step, "rolled-back", text))
 
     def lr(self) -> float:
@@ -285,10 +289,15 @@ class Loop:
             for start in range(0, n, 64):
                 rows = np.linspace(0, len(held) - 1, n).astype(int)[start : start + 64]
                 stored, labels = held.rows(rows)
-                x, cond = self.run.spec.widen(stored.to(self.device)), from_labels(labels, self.run.cond).to(self.device)
+                x, cond = (
+                    self.run.spec.widen(stored.to(self.device)),
+                    from_labels(labels, self.run.cond).to(self.device),
+                )
                 for phase in self.state.phases:
                     only(self.state.family, phase)
-                    losses = self.state.family.loss(x, cond, phase.name, BatchRng(derive("held", phase.name, start), len(rows)))
+                    losses = self.state.family.loss(
+                        x, cond, phase.name, BatchRng(derive("held", phase.name, start), len(rows))
+                    )
                     weight = float(losses.pop("weight", len(rows)))
                     units[phase.name] += weight
                     for name, value in losses.items():
@@ -297,11 +306,13 @@ class Loop:
         return {f"held/{key}": total / units[key.partition("/")[0]] for key, total in totals.items()}
 
     def save(self) -> Iterator[Event]:
-        """A complete checkpoint; older ones are thinned once it is known to be whole. A full disk is said, not fatal."""
+        """A complete checkpoint; older ones are thinned once it is whole. A full disk is said, not fatal."""
         if self.crew.first:
             tensors, facts = snapshot(self.state)
             try:
-                path = checkpoint.save(self.run.checkpoints, self.state.step, tensors, facts | {"events": self.writer.size()})
+                path = checkpoint.save(
+                    self.run.checkpoints, self.state.step, tensors, facts | {"events": self.writer.size()}
+                )
                 checkpoint.thin(self.run.checkpoints)
                 yield Saved(self.state.step, str(path))
             except NoSpace as error:
@@ -338,7 +349,11 @@ def swap(state: State) -> None:
 def snapshot(state: State) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
     """Everything in `state`, as groups of tensors and JSON."""
     names = [name for name, _ in state.family.named_parameters()]
-    tensors = {"model": dict(state.family.state_dict()), "ema": dict(zip(names, state.ema, strict=True)), "optimizer": {}}
+    tensors = {
+        "model": dict(state.family.state_dict()),
+        "ema": dict(zip(names, state.ema, strict=True)),
+        "optimizer": {},
+    }
     facts: dict[str, Any] = {"optimizers": {}}
     for name, optimizer in state.optimizers.items():
         flat, scalars = checkpoint.flatten_optimizer(optimizer)
@@ -355,7 +370,9 @@ def restore(state: State, found: checkpoint.Loaded) -> None:
         mine.copy_(found.tensors["ema"][name])
     for name, optimizer in state.optimizers.items():
         mark = f"{name}/"
-        flat = {key.removeprefix(mark): value for key, value in found.tensors["optimizer"].items() if key.startswith(mark)}
+        flat = {
+            key.removeprefix(mark): value for key, value in found.tensors["optimizer"].items() if key.startswith(mark)
+        }
         checkpoint.restore_optimizer(optimizer, flat, found.state["optimizers"][name])
     for name in ("skipped", "rollbacks", "refused", "micro", "summed"):
         setattr(state, name, found.state[name])

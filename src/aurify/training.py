@@ -16,7 +16,9 @@ class TrainConfig(BaseModel, frozen=True, extra="forbid"):
     compiled: bool = Field(False, description="compile the networks: pays in long runs only")
     clip: float = Field(1.0, gt=0, description="largest norm of a phase's gradient")
     warmup: float = Field(0.05, ge=0, le=1, description="share of the steps over which the rate rises")
-    decay: Literal["linear", "cosine", "late", "none"] = Field("linear", description="late: constant, then linear over the last 40 %")
+    decay: Literal["linear", "cosine", "late", "none"] = Field(
+        "linear", description="late: constant, then linear over the last 40 %"
+    )
     ema: float = Field(0.05, ge=0, lt=1, description="how much of the run the averaged weights remember; 0: none")
     save_every: int = Field(500, ge=1, description="steps between checkpoints")
     seed: int = Field(0, ge=0, description="of weights, data order and noise")
@@ -34,7 +36,9 @@ class TrainConfig(BaseModel, frozen=True, extra="forbid"):
 
     def previews(self) -> set[int]:
         """Steps after which a preview is made: growing intervals, the last step included."""
-        return {math.ceil(self.steps * 0.5**k) for k in range(7) if self.steps * 0.5**k >= 1} | {max(1, self.steps * 3 // 4)}
+        return {math.ceil(self.steps * 0.5**k) for k in range(7) if self.steps * 0.5**k >= 1} | {
+            max(1, self.steps * 3 // 4)
+        }
 
     def evaluations(self) -> set[int]:
         """Steps after which the held-out loss is measured: the previews and every tenth of the run."""

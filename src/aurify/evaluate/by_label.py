@@ -40,10 +40,11 @@ class Figures:
         return asdict(self) | {"coverage_ratio": self.coverage_ratio, "neighbours": NEIGHBOURS}
 
     def lines(self) -> list[str]:
+        real = f"real {self.reference}: {self.label_right_real:.2%}"
         return [
-            f"asked label read by the judge   {self.label_right:.1%} of {self.n}   (real {self.reference}: {self.label_right_real:.2%})",
-            f"coverage of real {self.reference} samples   {self.coverage:.3f}, which is {self.coverage_ratio:.2f} of what "
-            f"real samples reach ({self.coverage_real:.3f}; n = {self.n}, k = {NEIGHBOURS})",
+            f"the judge reads the asked label in {self.label_right:.1%} of {self.n}   ({real})",
+            f"coverage of real {self.reference} samples: {self.coverage:.3f}, {self.coverage_ratio:.2f} of what real "
+            f"samples reach ({self.coverage_real:.3f}; n = {self.n}, k = {NEIGHBOURS})",
             "judge: a classifier trained on the real training split alone",
         ]
 

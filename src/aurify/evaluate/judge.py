@@ -37,7 +37,9 @@ class Judge:
         return torch.cat([self.net(part).argmax(-1) for part in x.split(BATCH)])
 
 
-def train_judge(x: Tensor, labels: Int[Tensor, " N"], spec: Grid, epochs: int = 3, seed: int = 0) -> Iterator[float | Judge]:
+def train_judge(
+    x: Tensor, labels: Int[Tensor, " N"], spec: Grid, epochs: int = 3, seed: int = 0
+) -> Iterator[float | Judge]:
     """Trains on stored samples x (N, C, *grid) and their labels; yields the share done, at last the judge.
 
     Shifted copies (up to two places) make it robust to what a generator may rightly do.

@@ -31,7 +31,7 @@ from aurify.spec import Grid
 
 
 class Config(BaseModel, frozen=True, extra="forbid"):
-    width: int = Field(32, ge=4, description="channels of the first level")
+    width: int = Field(24, ge=4, description="channels of the first level")
     multiples: tuple[int, ...] = Field((1, 2, 3), description="width of each level, in first widths")
     blocks: int = Field(1, ge=1, description="residual blocks a level and side")
     patch: int = Field(1, ge=1, description="places per side folded into channels before the first level")
@@ -200,7 +200,7 @@ class Flow(Family):
     @classmethod
     def presets(cls, spec: Grid) -> list[Preset]:
         """Grids are folded so that the first level has 10 to 20 places a side: there convolutions run at the speed of
-        matrix products. Large ones get more levels; what a size needs was measured on digits and scaled by its width."""
+        matrix products. Large ones get more levels; what a size needs was measured on digits."""
         side = max(spec.size, default=1)
         patch = 2 ** max(0, round(math.log2(side / 14))) if side > 12 else 1
         levels = (1, 2) if side / patch < 24 else (1, 2, 2)

@@ -20,7 +20,7 @@ from aurify.errors import UserError
 from aurify.family import Family, Params, Phase, Preset
 from aurify.muon import Muon
 from aurify.nets.decode import Decoding
-from aurify.nets.transformer import Decoder
+from aurify.nets.transformer import Decoder, Sizes
 from aurify.rng import Rng
 from aurify.spec import Spec, Tokens
 
@@ -69,9 +69,8 @@ class Transformer(Family):
                 f"kv_heads {kv_heads}; for example --set width={fitting}"
             )
         hidden = max(32, round(config.mlp * config.width / 32) * 32)
-        self.net = Decoder(symbols=spec.vocab + 1, vocab=spec.vocab, context=spec.length, width=config.width,
-                           depth=config.depth, heads=config.heads, kv_heads=kv_heads, hidden=hidden, tie=config.tie,
-                           dropout=config.dropout)  # fmt: skip
+        sizes = Sizes(config.width, config.depth, config.heads, kv_heads, hidden)
+        self.net = Decoder(sizes, spec.vocab + 1, spec.vocab, spec.length, config.tie, config.dropout)
         self.label = nn.Linear(cond.width, config.width, bias=False) if cond.width else None
         self.register_buffer("barrier", barrier(spec), persistent=False)
         self.barrier: Tensor | None

@@ -1,6 +1,5 @@
 """A residual multilayer network for rows: grids without axes, where a convolution has no neighbours to look at."""
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -17,7 +16,13 @@ class Mlp(nn.Module):
         self.time = nn.Sequential(Fourier(width), nn.Linear(width, width))
         self.label = nn.Linear(vector, width, bias=False) if vector else None
         self.blocks = nn.ModuleList(
-            nn.ModuleDict({"into": nn.Linear(width, 2 * width), "scale": nn.Linear(width, 2 * width), "out": nn.Linear(2 * width, width)})
+            nn.ModuleDict(
+                {
+                    "into": nn.Linear(width, 2 * width),
+                    "scale": nn.Linear(width, 2 * width),
+                    "out": nn.Linear(2 * width, width),
+                }
+            )
             for _ in range(blocks)
         )
         nn.init.zeros_(self.head.weight)

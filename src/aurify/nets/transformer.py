@@ -10,6 +10,7 @@ have no gains: the matrix that follows holds them.
     B batch, T positions, C width, H query heads, K key and value heads, D width of a head, V alphabet
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -93,6 +94,17 @@ class Block(nn.Module):
         return h + self.dropout(self.down(F.silu(gate) * up))
 
 
+@dataclass(frozen=True)
+class Sizes:
+    """How large a decoder is; by default kv_heads = heads, and hidden = 8/3 width inside the SwiGLU."""
+
+    width: int
+    depth: int
+    heads: int
+    kv_heads: int | None = None
+    hidden: int | None = None
+
+
 class Decoder(nn.Module):
     """Tokens (B, T) to logits (B, T, V), causal.
 
@@ -100,23 +112,20 @@ class Decoder(nn.Module):
         symbols: rows of the embedding; more than `vocab` where some symbols are read but never written.
         vocab: V, symbols the head can write.
         context: the most positions T.
-        hidden: width inside the SwiGLU.
         tie: the head is the first V rows of the embedding.
     """
 
     table: Tensor
 
-    def __init__(  # noqa: PLR0913
-        self, *, symbols: int, vocab: int, context: int, width: int, depth: int, heads: int,
-        kv_heads: int | None = None, hidden: int | None = None, tie: bool = False, dropout: float = 0.0,
-    ):  # fmt: skip
+    def __init__(self, sizes: Sizes, symbols: int, vocab: int, context: int, tie: bool = False, dropout: float = 0.0):
         super().__init__()
-        kv_heads, hidden = kv_heads or heads, hidden or width * 8 // 3
+        width, heads, kv_heads = sizes.width, sizes.heads, sizes.kv_heads or sizes.heads
+        hidden = sizes.hidden or width * 8 // 3
         assert width % heads == 0 and heads % kv_heads == 0 and width // heads % 2 == 0
         self.vocab, self.context, self.width = vocab, context, width
         self.embedding = nn.Embedding(symbols, width)
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
-        self.blocks = nn.ModuleList(Block(width, heads, kv_heads, hidden, dropout) for _ in range(depth))
+        self.blocks = nn.ModuleList(Block(width, heads, kv_heads, hidden, dropout) for _ in range(sizes.depth))
         self.head = None if tie else nn.Linear(width, vocab, bias=False)
         self.register_buffer("table", rotations(context, width // heads), persistent=False)
         self.initialise()

@@ -59,7 +59,9 @@ class UNet(nn.Module):
             if i + 1 < len(widths):
                 self.down.append(Down(ndim, w))
                 skips.append(w)
-        self.middle = nn.ModuleList([Block(ndim, w, w, embed), *([Attention(w)] if attention else []), Block(ndim, w, w, embed)])
+        self.middle = nn.ModuleList(
+            [Block(ndim, w, w, embed), *([Attention(w)] if attention else []), Block(ndim, w, w, embed)]
+        )
         for i, w_next in reversed(list(enumerate(widths))):
             for _ in range(blocks + 1):
                 self.up.append(Block(ndim, w + skips.pop(), w_next, embed))
@@ -69,7 +71,9 @@ class UNet(nn.Module):
         self.norm, self.head = norm(w), conv(ndim, w, folded)
         nn.init.zeros_(self.head.weight)
 
-    def forward(self, x: Float[Tensor, "B C *grid"], t: Float[Tensor, " B"], vector: Tensor | None) -> Float[Tensor, "B C *grid"]:
+    def forward(
+        self, x: Float[Tensor, "B C *grid"], t: Float[Tensor, " B"], vector: Tensor | None
+    ) -> Float[Tensor, "B C *grid"]:
         size = x.shape[2:]
         h = self.stem(fold(padded(x, self.patch * 2 ** (self.levels - 1)), self.patch))
         e = self.time(t)
