@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 
 from aurify import recipes
+from aurify.loop import Loop
 from aurify.parallel import Group
-from aurify.train import Loop
 
 
 def main() -> None:

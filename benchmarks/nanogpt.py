@@ -34,7 +34,7 @@ from aurify.rng import BatchRng
 from aurify.spec import Tokens
 from aurify.training import TrainConfig
 
-Progress = tuple[int, float]  # steps done, seconds of training so far
+Progress = tuple[int, float, float]  # steps done, seconds of training so far by the wall and by the processor
 
 
 def held_out(log_probs: Callable[[Tensor], Tensor], data: Tensor, context: int) -> float:
@@ -120,13 +120,13 @@ class Ours:
 
 def trained(side: Any) -> Iterator[Progress]:
     """Trains a block at a time; the clock runs in `step` alone."""
-    seconds = 0.0
+    seconds = cpu = 0.0
     for step in range(side.steps):
-        start = time.perf_counter()
+        start, cpu_start = time.perf_counter(), time.process_time()
         side.step(step)
-        seconds += time.perf_counter() - start
+        seconds, cpu = seconds + time.perf_counter() - start, cpu + time.process_time() - cpu_start
         if (step + 1) % side.block == 0 or (step + 1) % side.every == 0 or step + 1 == side.steps:
-            yield step + 1, seconds
+            yield step + 1, seconds, cpu
 
 
 def race(sides: dict[str, Any], held: Tensor, target: float) -> dict[str, dict[str, Any]]:
@@ -136,7 +136,7 @@ def race(sides: dict[str, Any], held: Tensor, target: float) -> dict[str, dict[s
     while runs:
         for name, run in list(runs.items()):
             side, result = sides[name], results[name]
-            step, seconds = next(run)
+            step, seconds, cpu = next(run)
             if step % side.every == 0 or step == side.steps:
                 start = time.perf_counter()
                 side.model.eval()
@@ -144,9 +144,9 @@ def race(sides: dict[str, Any], held: Tensor, target: float) -> dict[str, dict[s
                 side.model.train()
                 result["evaluation_s"] = round(result.get("evaluation_s", 0.0) + time.perf_counter() - start, 2)
                 result["losses"].append((step, round(seconds, 2), round(loss, 4)))
-                print(name, step, f"{seconds:.1f} s", f"{loss:.4f}", file=sys.stderr, flush=True)
+                print(name, step, f"{seconds:.1f} s", f"{cpu:.1f} cpu s", f"{loss:.4f}", file=sys.stderr, flush=True)
                 if loss <= target and "reached" not in result:
-                    result["reached"] = {"step": step, "training_s": round(seconds, 2)}
+                    result["reached"] = {"step": step, "training_s": round(seconds, 2), "cpu_s": round(cpu, 2)}
             if step == side.steps or "reached" in result:
                 result["last"] = {
                     "step": step,

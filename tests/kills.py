@@ -15,8 +15,8 @@ from pathlib import Path
 import torch
 
 from aurify import checkpoint
+from aurify.loop import train
 from aurify.run import Run
-from aurify.train import train
 
 
 def die_somewhere(path: Path, seconds: float) -> None:

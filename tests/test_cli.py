@@ -83,8 +83,8 @@ def test_machines_get_json_lines(capsys, tmp_path):
 
 
 def test_samples_do_not_depend_on_how_many_were_asked_for(tmp_path):
+    from aurify.loop import train
     from aurify.sample import sample
-    from aurify.train import train
 
     for name in family.names():
         run = toys.make(toys.data_for(name, tmp_path / f"d-{name}"), name, tmp_path / name, steps=3)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import toys
-from aurify.train import train
+from aurify.loop import train
 from test_train import everything
 
 

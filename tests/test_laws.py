@@ -219,8 +219,8 @@ def test_every_legal_pair_trains_samples_decodes_and_scores(codec_name, family_n
     """On the codec's own example samples, written as files: the whole path in seconds."""
     from aurify import recipes
     from aurify.events import Evaluated
+    from aurify.loop import train
     from aurify.sample import sample, write
-    from aurify.train import train
 
     kind = codec.load(codec_name)
     made = kind(kind.Config())

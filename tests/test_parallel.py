@@ -11,7 +11,7 @@ import toys
 
 TRAIN = """import sys
 from aurify.run import Run
-from aurify.train import train
+from aurify.loop import train
 list(train(Run.load(sys.argv[1])))
 """
 

@@ -8,13 +8,12 @@ import pytest
 import torch
 
 import toys
-from aurify import device, family
-from aurify import train as loop
+from aurify import device, family, loop
 from aurify.events import Done, Evaluated, Notice, Previewed, Progress, Saved
+from aurify.loop import Diverged, Loop, train
 from aurify.parallel import Group
 from aurify.run import Run
 from aurify.sample import sample
-from aurify.train import Diverged, Loop, train
 
 
 def everything(run):
@@ -172,3 +171,15 @@ def test_out_of_memory_is_told_from_other_errors():
     assert device.out_of_memory(MemoryError())
     assert device.out_of_memory(RuntimeError("DefaultCPUAllocator: not enough memory: you tried"))
     assert not device.out_of_memory(RuntimeError("shapes do not match"))
+
+
+def test_python_users_train_and_load_as_often_as_they_like(tmp_path):
+    import aurify as au
+
+    data = toys.write_pictures(tmp_path / "data")
+    for i in range(2):
+        seen = []
+        asked = {"width": 8, "multiples": [1, 2], "batch": 8}
+        run = au.train(data, seen.append, family="flow", steps=2, out=str(tmp_path / str(i)), settings=asked)
+        assert isinstance(seen[-1], Done)
+    assert len(au.load(run.path).sample(3, seed=1, label="left")) == 3

@@ -6,6 +6,7 @@ pictures = run.sample(16, seed=7, label="3")
 run = au.load("runs/digits")
 """
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Run", "load", "train"]
 
 
-def load(path: str) -> "Run":
+def load(path: "str | Path") -> "Run":
     """Opens a run folder."""
     from aurify.run import Run
 

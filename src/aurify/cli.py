@@ -140,7 +140,7 @@ def resume(run: str, device: Device = "auto", machine: Json = False) -> None:
 
 def follow(run: Any, device: str, show: Any) -> None:
     """Trains a run and says what to do with it."""
-    from aurify import train as loop
+    from aurify import loop
     from aurify.events import Done
 
     last = show.follow(loop.train(run, device))

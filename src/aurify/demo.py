@@ -4,8 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from aurify import catalog, recipes, sample
-from aurify import train as loop
+from aurify import catalog, loop, recipes, sample
 from aurify.device import peak_memory
 from aurify.errors import UserError, nearest
 from aurify.evaluate.by_label import Figures, by_label

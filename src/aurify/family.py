@@ -86,11 +86,11 @@ class Family(nn.Module, ABC):
 
     @classmethod
     @abstractmethod
-    def presets(cls, spec: Spec) -> list[Preset]: ...
+    def presets(cls, spec: Any) -> list[Preset]: ...
 
     @classmethod
     @abstractmethod
-    def toy(cls, spec: Spec) -> Any:
+    def toy(cls, spec: Any) -> Any:
         """The smallest Config that can over-fit one batch of this spec: for the laws."""
 
     @property

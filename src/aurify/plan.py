@@ -25,11 +25,11 @@ from aurify.data.store import Store
 from aurify.device import Precision
 from aurify.errors import UserError
 from aurify.family import Family, Preset
+from aurify.loop import Loop, averaged, only
 from aurify.parallel import Group
 from aurify.preview import make_preview
 from aurify.run import Card, DataCard, Run
 from aurify.settings import make
-from aurify.train import Loop, averaged, only
 from aurify.training import TrainConfig
 
 LONG = 900.0  # seconds of training from which the minute that compilation takes can pay
@@ -198,7 +198,7 @@ def choose_mode(bench: Bench, preset: Preset, budget: float, say: Callable[[str]
     if fast_bfloat16(bench.target):
         candidates.append(("bfloat16", False))
     if budget > LONG:
-        candidates += [("float32", True), *([("bfloat16", True)] if candidates else [])]
+        candidates = [*candidates, ("float32", True), *((precision, True) for precision, _ in candidates)]
     if not candidates:
         return {}
     plain = bench.loop(preset)

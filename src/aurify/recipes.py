@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aurify import codec, device, family, plan, spec
-from aurify import train as loop
+from aurify import codec, device, family, loop, plan, spec
 from aurify.data.source import open_source
 from aurify.data.store import Store, open_or_build
 from aurify.errors import UserError
@@ -138,7 +137,7 @@ def make_run(wish: Wish, store: Store, made: Plan, store_arguments: dict[str, An
     return Run.create(wish.folder, card, data, store.codec.state)
 
 
-def train(data: str, on_event: Callable[[Event], None] = lambda _: None, **wish: Any) -> Run:
+def train(data: str | Path, on_event: Callable[[Event], None] = lambda _: None, **wish: Any) -> Run:
     """Trains on a folder, archive or file; see Wish for what can be asked. Returns the run.
 
     run = au.train("digits/", family="flow", minutes=5)

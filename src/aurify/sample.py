@@ -155,14 +155,14 @@ def stream(
 ) -> Iterator[str]:
     """Sample 0 of a run of text, piece by piece as it is made; the pieces joined are what `sample` gives."""
     model, _ = load_model(run)
-    steps = getattr(model, "stream", None)
-    if steps is None or not hasattr(run.codec, "pieces"):
-        raise UserError(f"family {run.card.family!r} with codec {run.card.codec!r} cannot stream; leave --stream out")
+    steps, pieces = getattr(model, "stream", None), getattr(run.codec, "pieces", None)
+    if steps is None or pieces is None:
+        raise UserError(f"family {run.card.family!r} with codec {run.card.codec!r} cannot stream; use --out")
     chosen = make_options(model, {**options, **encoded_prefix(run, prefix)})
     indices = range(model.chunk)
     columns = steps(make_cond(run, label, indices), SampleRng(seed, indices), chosen)
     text, said = "", 0
-    for piece in run.codec.pieces(int(column[0]) for column in columns):
+    for piece in pieces(int(column[0]) for column in columns):
         text += piece
         if stop and stop in text[len(prefix) :]:
             yield cut(text, len(prefix), stop)[said:]

@@ -98,7 +98,7 @@ class Tokens:
         u = rng.uniform(self.length)
         top = self.vocab if self.sizes is None else torch.tensor(self.sizes)
         x = (u * top).long()
-        if self.variable:
+        if self.variable and self.end is not None:
             cut = (rng.uniform() * self.length).long()[:, None]
             x = torch.where(torch.arange(self.length) >= cut, self.end, x)
         return x

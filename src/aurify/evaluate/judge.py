@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from aurify.nets.unet import CONV, fold, padded
+from aurify.nets.unet import CONV, channels_last, fold, padded
 from aurify.rng import derive
 from aurify.spec import Grid
 
@@ -24,7 +24,7 @@ BATCH = 128
 class Judge:
     """A trained classifier of grids."""
 
-    net: nn.Module
+    net: nn.Sequential
     spec: Grid
 
     @torch.inference_mode()
@@ -65,15 +65,14 @@ def network(spec: Grid, labels: int) -> nn.Sequential:
     """Three strided convolution stages on a folded grid, mean over places, 96 features, labels."""
     ndim = max(1, len(spec.size))
     patch = max(1, 2 ** round(math.log2(max(spec.size, default=1) / 14))) if spec.size else 1
-    norm = (None, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)[ndim]
+    norm = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}[ndim]
 
     def stage(c_in: int, c_out: int, stride: int) -> list[nn.Module]:
         return [CONV[ndim](c_in, c_out, 3, stride=stride, padding=1, bias=False), norm(c_out), nn.ReLU()]
 
     layers = [*stage(spec.channels * patch**ndim, 24, 1), *stage(24, 48, 2), *stage(48, 96, 1), *stage(96, 96, 2)]
-    return nn.Sequential(Fold(patch, ndim), *layers, Mean(), nn.Linear(96, labels)).to(
-        memory_format=torch.channels_last if ndim == 2 else torch.contiguous_format
-    )
+    net = nn.Sequential(Fold(patch, ndim), *layers, Mean(), nn.Linear(96, labels))
+    return channels_last(net) if ndim == 2 else net
 
 
 class Fold(nn.Module):

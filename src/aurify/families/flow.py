@@ -25,29 +25,35 @@ from aurify.cond import Cond, CondSpec
 from aurify.family import Family, Phase, Preset
 from aurify.muon import Muon
 from aurify.nets.mlp import Mlp
-from aurify.nets.unet import UNet
+from aurify.nets.unet import UNet, channels_last
 from aurify.rng import Rng
 from aurify.spec import Grid
 
 
 class Config(BaseModel, frozen=True, extra="forbid"):
-    width: int = Field(24, ge=4, description="channels of the first level")
-    multiples: tuple[int, ...] = Field((1, 2, 3), description="width of each level, in first widths")
-    blocks: int = Field(1, ge=1, description="residual blocks a level and side")
-    patch: int = Field(1, ge=1, description="places per side folded into channels before the first level")
-    path: Literal["linear", "vp", "ve"] = Field("linear", description="how noise and data are mixed")
-    prediction: Literal["velocity", "data", "noise"] = Field("velocity", description="what the network puts out")
-    times: Literal["logit-normal", "uniform"] = Field("logit-normal", description="which times are trained")
-    drop: float = Field(0.1, ge=0, lt=1, description="share of training samples whose label is hidden, for guidance")
-    optimizer: Literal["muon", "adamw"] = Field("muon", description="how the hidden matrices and filters step")
-    lr: float = Field(0.015, gt=0, description="learning rate of Muon; AdamW takes a fifth")
+    width: int = Field(default=24, ge=4, description="channels of the first level")
+    multiples: tuple[int, ...] = Field(default=(1, 2, 3), description="width of each level, in first widths")
+    blocks: int = Field(default=1, ge=1, description="residual blocks a level and side")
+    patch: int = Field(default=1, ge=1, description="places per side folded into channels before the first level")
+    path: Literal["linear", "vp", "ve"] = Field(default="linear", description="how noise and data are mixed")
+    prediction: Literal["velocity", "data", "noise"] = Field(
+        default="velocity", description="what the network puts out"
+    )
+    times: Literal["logit-normal", "uniform"] = Field(default="logit-normal", description="which times it learns")
+    drop: float = Field(
+        default=0.1, ge=0, lt=1, description="share of training samples whose label is hidden, for guidance"
+    )
+    optimizer: Literal["muon", "adamw"] = Field(default="muon", description="how the hidden matrices and filters step")
+    lr: float = Field(default=0.015, gt=0, description="learning rate of Muon; AdamW takes a fifth")
 
 
 class Options(BaseModel, frozen=True, extra="forbid"):
-    steps: int = Field(16, ge=1, le=10_000, description="solver steps")
-    solver: Literal["euler", "heun", "dpm2m"] = Field("dpm2m", description="heun costs two evaluations a step")
-    guidance: float = Field(2.0, ge=0, le=50, description="how strongly a label is followed; 1 is the model itself")
-    interval: tuple[float, float] = Field((0.2, 0.8), description="times between which guidance acts")
+    steps: int = Field(default=16, ge=1, le=10_000, description="solver steps")
+    solver: Literal["euler", "heun", "dpm2m"] = Field(default="dpm2m", description="heun costs two evaluations a step")
+    guidance: float = Field(
+        default=2.0, ge=0, le=50, description="how strongly a label is followed; 1 is the model itself"
+    )
+    interval: tuple[float, float] = Field(default=(0.2, 0.8), description="times between which guidance acts")
 
 
 @dataclass(frozen=True)
@@ -110,7 +116,7 @@ def network(spec: Grid, cond: CondSpec, config: Config) -> nn.Module:
         return Mlp(spec.channels, 4 * config.width, 2 * config.blocks, cond.width)
     ndim = len(spec.size)
     net = UNet(spec.channels, ndim, config.width, config.multiples, config.blocks, config.patch, cond.width)
-    return net.to(memory_format=torch.channels_last) if ndim == 2 else net
+    return channels_last(net) if ndim == 2 else net
 
 
 PATHS = {"linear": Linear(), "vp": VariancePreserving(), "ve": VarianceExploding()}
@@ -121,7 +127,10 @@ class Flow(Family):
     """Flow matching on Grid with a U-Net; see the module's equations."""
 
     kind = Grid
-    Config, Options = Config, Options
+    Config = Config
+    Options = Options
+    spec: Grid
+    config: Config
     chunk = 16
 
     def __init__(self, spec: Grid, cond: CondSpec, config: Config):

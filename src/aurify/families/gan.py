@@ -22,6 +22,7 @@ from aurify.cond import Cond, CondSpec
 from aurify.family import Family, Params, Phase, Preset
 from aurify.nets.augment import augment
 from aurify.nets.conv import Discriminator, Generator
+from aurify.nets.unet import channels_last
 from aurify.rng import Rng
 from aurify.spec import Grid
 
@@ -105,7 +106,10 @@ class Gan(Family):
     """A generator and a discriminator on Grid; neither normalises over the batch, so rows never see each other."""
 
     kind = Grid
-    Config, Options = Config, Options
+    Config = Config
+    Options = Options
+    spec: Grid
+    config: Config
     chunk = 16
     wants: ClassVar[dict[str, Any]] = {"decay": "late"}
 
@@ -116,9 +120,10 @@ class Gan(Family):
         self.flat = not spec.size or config.network == "multilayer" or (config.network == "auto" and small)
         channels, size = (spec.dims, ()) if self.flat else (spec.channels, spec.size)
         shape = {"width": config.width, "depth": config.depth, "patch": config.patch}
-        layout = torch.channels_last if len(size) == 2 else torch.contiguous_format
-        self.generator = Generator(channels, size, config.latent, cond.width, **shape).to(memory_format=layout)
-        self.discriminator = Discriminator(channels, size, cond.width, **shape).to(memory_format=layout)
+        self.generator = Generator(channels, size, config.latent, cond.width, **shape)
+        self.discriminator = Discriminator(channels, size, cond.width, **shape)
+        if len(size) == 2:
+            channels_last(self)
 
     def phases(self) -> list[Phase]:
         return [

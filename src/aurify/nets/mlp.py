@@ -15,16 +15,7 @@ class Mlp(nn.Module):
         self.stem, self.head = nn.Linear(channels, width), nn.Linear(width, channels)
         self.time = nn.Sequential(Fourier(width), nn.Linear(width, width))
         self.label = nn.Linear(vector, width, bias=False) if vector else None
-        self.blocks = nn.ModuleList(
-            nn.ModuleDict(
-                {
-                    "into": nn.Linear(width, 2 * width),
-                    "scale": nn.Linear(width, 2 * width),
-                    "out": nn.Linear(2 * width, width),
-                }
-            )
-            for _ in range(blocks)
-        )
+        self.blocks = nn.ModuleList(MlpBlock(width) for _ in range(blocks))
         nn.init.zeros_(self.head.weight)
 
     def forward(self, x: Float[Tensor, "B C"], t: Float[Tensor, " B"], vector: Tensor | None) -> Float[Tensor, "B C"]:
@@ -33,5 +24,18 @@ class Mlp(nn.Module):
             e = e + self.label(vector)
         e, h = F.silu(e), self.stem(x)
         for block in self.blocks:
-            h = h + block["out"](F.silu(block["into"](h) + block["scale"](e)))
+            h = block(h, e)
         return self.head(F.silu(h))
+
+
+class MlpBlock(nn.Module):
+    """h + out(silu(into(h) + shift(e)))."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.into, self.shift, self.out = (
+            nn.Linear(*n) for n in ((width, 2 * width), (width, 2 * width), (2 * width, width))
+        )
+
+    def forward(self, h: Tensor, e: Tensor) -> Tensor:
+        return h + self.out(F.silu(self.into(h) + self.shift(e)))

@@ -7,13 +7,15 @@ a block instead of two, no attention above 8 x 8, and a patch stem for large gri
 """
 
 import math
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-CONV = (None, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+Network = TypeVar("Network", bound=nn.Module)
+CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 
 
 class UNet(nn.Module):
@@ -152,6 +154,8 @@ class Attention(nn.Module):
 class Fourier(nn.Module):
     """cos and sin of t at fixed log-spaced frequencies from 1/4 to 64 turns over [0, 1]."""
 
+    rates: Tensor
+
     def __init__(self, width: int):
         super().__init__()
         self.register_buffer("rates", 2 * math.pi * torch.logspace(-2, 6, width // 2, base=2), persistent=False)
@@ -161,7 +165,7 @@ class Fourier(nn.Module):
         return torch.cat([angles.cos(), angles.sin()], -1)
 
 
-def conv(ndim: int, c_in: int, c_out: int) -> nn.Module:
+def conv(ndim: int, c_in: int, c_out: int) -> nn.Conv1d | nn.Conv2d | nn.Conv3d:
     return CONV[ndim](c_in, c_out, 3, padding=1)
 
 
@@ -193,3 +197,8 @@ def unfold(x: Tensor, p: int) -> Tensor:
     for axis in reversed(range(2, x.ndim)):
         x = torch.stack(x.chunk(p, 1), axis + 1).flatten(axis, axis + 1)
     return x
+
+
+def channels_last(net: Network) -> Network:
+    """Weights laid out for pictures whose channels lie together: faster on most processors, the same values."""
+    return net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
