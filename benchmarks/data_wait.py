@@ -1,6 +1,6 @@
 """Share of a training step spent waiting for data, by the real loop on a real encoded store.
 
-python benchmarks/data_wait.py FOLDER [--steps 40]
+python benchmarks/data_wait.py [FOLDER] [--steps 40]        (by default the digits of the catalogue)
 """
 
 import argparse
@@ -12,18 +12,20 @@ from pathlib import Path
 
 import torch
 
-from aurify import recipes
+from aurify import catalog, recipes
+from aurify.home import home
 from aurify.loop import Loop
 from aurify.parallel import Group
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("folder")
+    arguments.add_argument("folder", nargs="?")
     arguments.add_argument("--steps", type=int, default=40)
     asked = arguments.parse_args()
+    folder = asked.folder or str(catalog.get("digits", home() / "data" / "digits"))
     with tempfile.TemporaryDirectory() as out:
-        run, _ = recipes.prepare(recipes.Wish(asked.folder, steps=60_000 // 128, out=str(Path(out) / "run")))
+        run, _ = recipes.prepare(recipes.Wish(folder, steps=60_000 // 128, out=str(Path(out) / "run")))
         loop = Loop(run, torch.device("cpu"), Group())
         waits, steps, real = [], [], loop.batches.at
 
