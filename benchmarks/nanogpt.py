@@ -198,10 +198,9 @@ def main() -> None:
         steps = results[name].get("reached", results[name]["last"])["step"]
         print(json.dumps({"side": name, "params": params, "flops": step_flops * steps, **results[name]}))
     if "nanogpt" in results:
-        times = [r.get("reached", {}).get("training_s") for r in (results["nanogpt"], results["ours"])]
-        print(
-            json.dumps({"ratio": None if None in times else round(times[0] / times[1], 2), "load": os.getloadavg()[0]})
-        )
+        level = max(asked.target, *(min(loss for *_, loss in r["losses"]) for r in results.values()))
+        peer, ours = (next(s for _, s, loss in results[k]["losses"] if loss <= level) for k in ("nanogpt", "ours"))
+        print(json.dumps({"loss_both_reached": level, "ratio": round(peer / ours, 2), "load": os.getloadavg()[0]}))
 
 
 if __name__ == "__main__":
