@@ -15,6 +15,7 @@ from jaxtyping import install_import_hook
 _home = tempfile.TemporaryDirectory(prefix="aurify-home-")
 os.environ["AURIFY_HOME"] = _home.name  # for child processes too
 
+os.environ["OMP_NUM_THREADS"] = "1"  # for child processes too
 torch.set_num_threads(1)  # toy sizes: two threads would wait for each other, and for whatever else runs
 
 settings.register_profile("here", deadline=None)

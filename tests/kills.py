@@ -13,40 +13,55 @@ import time
 from pathlib import Path
 
 import torch
+import torch._dynamo  # what the first optimizer would import: once here, not in every child
 
 from aurify import checkpoint
 from aurify.loop import train
 from aurify.run import Run
 
 
-def die_somewhere(path: Path, seconds: float) -> None:
-    """A child that trains, killed after so many seconds."""
+def begin(path: Path) -> int:
+    """A child that trains."""
     child = os.fork()
-    if child == 0:
-        try:
-            for _ in train(Run.load(path)):
-                pass
-            os._exit(0)
-        except BaseException as error:
-            print(f"child failed: {error!r}", file=sys.stderr, flush=True)
-            os._exit(1)
-    time.sleep(seconds)
+    if child:
+        return child
+    try:
+        for _ in train(Run.load(path)):
+            pass
+        os._exit(0)
+    except BaseException as error:
+        print(f"child failed: {error!r}", file=sys.stderr, flush=True)
+        os._exit(1)
+
+
+def kill(child: int) -> None:
     os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
     assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, status
 
 
+def newest(run: Run) -> int:
+    found, damaged = checkpoint.newest(run.checkpoints)
+    assert not damaged, damaged
+    return found.step if found else 0
+
+
 def main(path: Path, kills: int, seed: int) -> None:
     torch.set_num_threads(1)
-    chance = random.Random(seed)
-    run, before = Run.load(path), 0
+    chance, run, before = random.Random(seed), Run.load(path), 0
+    began, child = time.monotonic(), begin(path)
+    while not checkpoint.found(run.checkpoints):
+        time.sleep(0.005)
+    scale = time.monotonic() - began  # from start to first checkpoint, on this machine, as busy as it is
     for _ in range(kills):
-        die_somewhere(path, chance.uniform(0.02, 0.5))
-        found, damaged = checkpoint.newest(run.checkpoints)
-        step = found.step if found else 0
-        assert step >= before and not damaged, (step, before, damaged)
+        kill(child)
+        step = newest(run)
+        assert step >= before, (step, before)
         before = step
         print(json.dumps({"step": step}), flush=True)
+        child = begin(path)
+        time.sleep(chance.uniform(0, 1.5 * scale))
+    kill(child)
 
 
 if __name__ == "__main__":
