@@ -6,8 +6,13 @@ pictures = run.sample(16, seed=7, label="3")
 run = au.load("runs/digits")
 """
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+# Before torch is loaded: threads wait asleep. Where anything else runs, threads that wait awake were measured to make a
+# step 70 times slower (docs/log.md), because the one they wait for gets no processor.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.1.0"
 

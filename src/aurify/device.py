@@ -40,6 +40,12 @@ def compile_networks(family: Family) -> None:
         network.compile()
 
 
+def use_threads(count: int | None) -> None:
+    """That many processor threads from now on; None leaves things as they are."""
+    if count and count != torch.get_num_threads():
+        torch.set_num_threads(count)
+
+
 def out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out, on any device."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):

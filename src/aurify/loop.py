@@ -102,6 +102,7 @@ class Loop:
     def __init__(self, run: Run, target: torch.device, crew: Group):
         self.run, self.device, self.crew = run, target, crew
         self.config: TrainConfig = run.training
+        device.use_threads(self.config.threads)
         self.state = build(run, target)
         self.batches = Batches(run.store.split("train"), self.config.batch, self.config.seed)
         self.writer = Writer(run, active=crew.first)

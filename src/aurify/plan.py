@@ -129,7 +129,8 @@ def make_plan(
     began = time.perf_counter()
     budget = 60 * minutes if minutes else None
     preset = choose_size(bench, budget, steps, say)
-    mode = choose_mode(bench, preset, budget, say) if budget else {}
+    mode = choose_threads(bench, preset)
+    mode |= choose_mode(bench, preset, mode, budget, say) if budget else {}
     loop = bench.loop(preset, **mode)
     micro, memory = fit_memory(loop)
     if micro < loop.config.batch:
@@ -190,7 +191,19 @@ def choose_size(bench: Bench, budget: float | None, steps: int | None, say: Call
     return best
 
 
-def choose_mode(bench: Bench, preset: Preset, budget: float, say: Callable[[str], None]) -> dict[str, Any]:
+def choose_threads(bench: Bench, preset: Preset) -> dict[str, Any]:
+    """One thread or all: small networks are faster on one, and so is anything beside other work."""
+    every = torch.get_num_threads()
+    if bench.target.type != "cpu" or every == 1 or bench.shares > 1 or "threads" in bench.settings["training"]:
+        return {}
+    seconds = {n: steps_timed(bench.loop(preset, threads=n), 0.5, least=3) for n in (1, every)}
+    bench.tried.append(f"{every} threads: {seconds[every] / seconds[1]:.2f} x the time of one")
+    return {"threads": min(seconds, key=lambda n: seconds[n])}
+
+
+def choose_mode(
+    bench: Bench, preset: Preset, plain_mode: dict[str, Any], budget: float, say: Callable[[str], None]
+) -> dict[str, Any]:
     """Precision and compilation, by speed, among those whose gradients agree with float32 eager."""
     candidates: list[tuple[Precision, bool]] = []
     if "precision" in bench.settings["training"] or "compiled" in bench.settings["training"]:
@@ -201,13 +214,13 @@ def choose_mode(bench: Bench, preset: Preset, budget: float, say: Callable[[str]
         candidates = [*candidates, ("float32", True), *((precision, True) for precision, _ in candidates)]
     if not candidates:
         return {}
-    plain = bench.loop(preset)
+    plain = bench.loop(preset, **plain_mode)
     truth, best_seconds, best = gradients(plain), steps_timed(plain, 1.0, least=3), {}
     for precision, compiled in candidates:
         mode: dict[str, Any] = {"precision": precision, "compiled": compiled}
         name = f"{precision} {'compiled' if compiled else 'eager'}"
         say(f"trying {name}")
-        loop = bench.loop(preset, **mode)
+        loop = bench.loop(preset, **plain_mode, **mode)
         try:
             if compiled:
                 device.compile_networks(loop.state.family)

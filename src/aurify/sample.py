@@ -87,6 +87,7 @@ def load_model(run: Run, device_name: str = "auto") -> tuple[Family, int]:
     found, _ = checkpoint.newest(run.checkpoints, only=("ema", "model"))
     if found is None:
         raise UserError(f"{run.path} has no checkpoint yet; train it first: aurify resume {run.path}")
+    device.use_threads(run.training.threads)  # other threads, other last bits
     kind = family.load(run.card.family)
     model = kind(run.spec, run.cond, kind.Config(**run.card.family_config))
     model.load_state_dict(found.tensors["model"] | found.tensors["ema"])

@@ -14,6 +14,7 @@ class TrainConfig(BaseModel, frozen=True, extra="forbid"):
     micro: int | None = Field(None, ge=1, description="samples at a time, where memory does not hold the whole batch")
     precision: Precision = Field("float32", description="arithmetic of the networks; weights are float32")
     compiled: bool = Field(False, description="compile the networks: pays in long runs only")
+    threads: int | None = Field(None, ge=1, description="processor threads; the last bits of a run depend on them")
     clip: float = Field(1.0, gt=0, description="largest norm of a phase's gradient")
     warmup: float = Field(0.05, ge=0, le=1, description="share of the steps over which the rate rises")
     decay: Literal["linear", "cosine", "late", "none"] = Field(
