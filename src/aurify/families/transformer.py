@@ -56,6 +56,7 @@ class Transformer(Family):
     kind = Tokens
     Config = Config
     Options = Options
+    chunk = 4  # one text alone then costs little more than itself
     spec: Tokens
     config: Config
 
