@@ -51,9 +51,9 @@ class Options(BaseModel, frozen=True, extra="forbid"):
     steps: int = Field(default=16, ge=1, le=10_000, description="solver steps")
     solver: Literal["euler", "heun", "dpm2m"] = Field(default="dpm2m", description="heun costs two evaluations a step")
     guidance: float = Field(
-        default=2.0, ge=0, le=50, description="how strongly a label is followed; 1 is the model itself"
+        default=2.25, ge=0, le=50, description="how strongly a label is followed; 1 is the model itself"
     )
-    interval: tuple[float, float] = Field(default=(0.2, 0.8), description="times between which guidance acts")
+    interval: tuple[float, float] = Field(default=(0.15, 0.8), description="times between which guidance acts")
 
 
 @dataclass(frozen=True)
@@ -214,7 +214,7 @@ class Flow(Family):
         patch = 2 ** max(0, round(math.log2(side / 14))) if side > 12 else 1
         levels = (1, 2) if side / patch < 24 else (1, 2, 2)
         return [
-            Preset(Config(width=w, multiples=levels, blocks=b, patch=patch), batch=128, samples=n)
+            Preset(Config(width=w, multiples=levels, blocks=b, patch=patch), batch=64, samples=n)
             for w, b, n in [(16, 1, 0), (32, 1, 60_000), (64, 1, 400_000), (96, 2, 3_000_000), (192, 2, 30_000_000)]
         ]
 
