@@ -100,3 +100,11 @@ def test_any_number_of_axes_and_odd_sizes(size):
     spec = Grid(2, size)
     flow = Flow(spec, CondSpec(), Config(width=8, multiples=(1, 2)))
     assert spec.contains(flow.sample(Cond(), SampleRng(0, range(3)), Options(steps=3)))
+
+
+@pytest.mark.parametrize("width", [4, 12, 56, 100])
+def test_any_width_can_be_asked_for(width):
+    """Attention at the lowest level needs heads that divide its width."""
+    spec = Grid(1, (8, 8))
+    flow = Flow(spec, CondSpec(), Config(width=width, multiples=(1, 2)))
+    assert spec.contains(flow.sample(Cond(), SampleRng(0, range(2)), Options(steps=1)))

@@ -140,7 +140,7 @@ class Attention(nn.Module):
     def __init__(self, width: int):
         super().__init__()
         self.norm = norm(width)
-        self.heads = max(1, width // 32)
+        self.heads = next(h for h in range(max(1, width // 32), 0, -1) if width % h == 0)
         self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
         nn.init.zeros_(self.out.weight)
 
