@@ -86,7 +86,7 @@ def main() -> None:
         result = compare(ours, peer, threads=threads, rounds=5)
         rates = {"ours_pictures_per_s": BATCH / result.ours, "peer_pictures_per_s": BATCH / result.peer}
         equal = {"ratio_at_equal_flops": result.ratio * mine / target, "forward_mflops": [mine / 1e6, target / 1e6]}
-        print(json.dumps({"peer": widths, "width": width} | rates | equal | result.json()), flush=True)
+        print(json.dumps({"peer_widths": widths, "width": width} | rates | equal | result.json()), flush=True)
 
 
 if __name__ == "__main__":
