@@ -103,6 +103,7 @@ class Loop:
         self.run, self.device, self.crew = run, target, crew
         self.config: TrainConfig = run.training
         device.use_threads(self.config.threads)
+        self.previews, self.evaluations = self.config.previews(), self.config.evaluations()
         self.state = build(run, target)
         self.batches = Batches(run.store.split("train"), self.config.batch, self.config.seed)
         self.writer = Writer(run, active=crew.first)
@@ -264,9 +265,9 @@ class Loop:
         last = state.step >= config.steps
         if state.summed and (state.step % config.log_every == 0 or last):
             yield from self.write_log()
-        if state.step in config.evaluations():
+        if state.step in self.evaluations:
             yield self.writer.log(Evaluated(state.step, self.held_out()))
-        if state.step in config.previews() and self.crew.first:
+        if state.step in self.previews and self.crew.first:
             with averaged(state):
                 yield self.writer.log(make_preview(self.run, state.family, state.step))
         if state.step % config.save_every == 0 or last:
