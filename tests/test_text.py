@@ -107,7 +107,8 @@ def test_a_document_that_is_too_long_is_cut_and_the_note_says_so():
     assert not codec.same("a" * 30, "a" * 7)
     assert not codec.same("a" * 30, "b" * 16)
     assert "1 of 2 are longer" in codec.notes[1]
-    assert trip(BPE, "明" * 3000).rstrip("\ufffd") == "明" * trip(BPE, "明" * 3000).count("明")
+    kept = trip(BPE, "明" * 3000).rstrip("\ufffd")
+    assert 0 < len(kept) < 3000 and set(kept) == {"明"}
     assert BPE.same("明" * 3000, trip(BPE, "明" * 3000))
 
 
@@ -194,6 +195,8 @@ def test_large_alphabets_of_characters_lose_nothing():
         (["ab", "a" * 31], False, 32),
         (["a" * 1100] * 2, True, 256),
         (["a" * 100] * 30 + ["a" * 1500], False, 1024),
+        (["a" * 100] * 30 + ["a" * 150], False, 160),
+        (["a" * 100] * 300 + ["a" * 1500], False, 112),
     ],
 )
 def test_the_layout_follows_the_lengths(texts, stream, length):

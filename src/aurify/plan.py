@@ -210,7 +210,7 @@ def choose_mode(
         return {}
     if fast_bfloat16(bench.target):
         candidates.append(("bfloat16", False))
-    if budget > LONG:
+    if budget >= LONG:
         candidates = [*candidates, ("float32", True), *((precision, True) for precision, _ in candidates)]
     if not candidates:
         return {}

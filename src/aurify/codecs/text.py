@@ -55,8 +55,8 @@ class Text(Codec[str]):
             pairs (Sennrich et al. 2016, on bytes): V is the power of two below (bytes of text) / 256, in 512..8192.
         layout: a stream if there is one text, or if more than one document in twenty is longer than 1024 symbols;
             else documents.
-        length: a stream's window is 256; documents have the longest's length and its end, rounded up to a multiple
-            of 16, at most 1024.
+        length: a stream's window is 256; documents have the longest's length and its end, or, where that is more than
+            twice what 99 in 100 need, what those need; rounded up to a multiple of 16, at most 1024.
 
     Stated loss: none with byte pairs. Characters: an alphabet of 1024 or more, or one cut to `vocab`, has 256 symbols
     for single bytes besides and loses nothing; a smaller one turns a character never met in training into U+FFFD,
@@ -212,7 +212,9 @@ class Text(Codec[str]):
         if layout == "stream":
             length = length or WINDOW
             return True, length, f"The text is one stream, learned in windows of {length} symbols."
-        length = length or min(LONGEST, math.ceil(lengths.max() / 16) * 16)
+        usual, longest = np.quantile(lengths, 0.99, method="higher"), lengths.max()
+        most = longest if longest <= 2 * usual else usual  # a few giants must not set what every batch costs
+        length = length or min(LONGEST, math.ceil(most / 16) * 16)
         note = f"Each text is a document of at most {length} symbols."
         if cut := np.count_nonzero(lengths > length):
             note += f" {cut} of {len(texts)} are longer and are cut there; --set layout=stream keeps everything."

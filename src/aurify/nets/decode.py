@@ -33,7 +33,7 @@ class Decoding:
         kv = (len(net.blocks), rows, 2 * block.kv_heads, net.context, block.head_width)
         self.cache = weight.new_zeros(kv)  # (layers, B, K keys of length 1 then K values, T, D)
         self.slots = [layer.unbind(2) for layer in self.cache]
-        self.table = net.table.unbind(0)
+        self.table = torch.view_as_complex(net.table).unbind(0)
         self.layers = [Layer(block, rows) for block in net.layers]
         self.head = _by_input(net.output * math.sqrt(net.width))
 

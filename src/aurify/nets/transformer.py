@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-EPSILON = 1e-12  # only against 0 / 0
+EPSILON = 1e-6  # only against 0 / 0
 SHARPNESS = 1.7  # attention logits lie within 1.7 sqrt(D)
 BASE = 10000.0  # of the rotary frequencies
 
@@ -27,7 +27,8 @@ class _RMSNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        r = x.square().mean(-1, keepdim=True).add_(EPSILON).rsqrt_()
+        norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+        r = norm.clamp_(min=EPSILON).reciprocal_().mul_(x.shape[-1] ** 0.5)
         y = x * r
         ctx.save_for_backward(y, r)
         return y
@@ -46,16 +47,20 @@ def rms_norm(x: Tensor) -> Tensor:
 
 
 def rotations(positions: int, width: int) -> Tensor:
-    """exp(i t base^(-2j/D)), complex (T, 1, D/2): rotary positions are one complex product (Su et al. 2021, Eq. 34)."""
+    """(cos, sin) of t base^(-2j/D), (T, 1, D/2, 2): as complex numbers, what rotary positions multiply by
+    (Su et al. 2021, Eq. 34)."""
     frequencies = BASE ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
     angles = torch.outer(torch.arange(positions, dtype=torch.float64), frequencies)
-    return torch.polar(torch.ones_like(angles), angles).to(torch.complex64)[:, None]
+    return torch.stack((angles.cos(), angles.sin()), -1).float()[:, None]
 
 
 def rotate(x: Tensor, table: Tensor) -> Tensor:
-    """Each pair (x_2j, x_2j+1) times table_j: x (..., T, H, D), table (T, 1, D/2)."""
-    pairs = torch.view_as_complex(x.unflatten(-1, (-1, 2)))
-    return torch.view_as_real(pairs * table).flatten(-2)
+    """Each pair (x_2j, x_2j+1) times table_j: x (..., T, H, D), table (T, 1, D/2, 2)."""
+    pairs = x.unflatten(-1, (-1, 2))
+    if torch.compiler.is_compiling():  # it fuses real products, and no complex ones
+        (a, b), (c, s) = pairs.unbind(-1), table.unbind(-1)
+        return torch.stack((a * c - b * s, a * s + b * c), -1).flatten(-2)
+    return torch.view_as_real(torch.view_as_complex(pairs) * torch.view_as_complex(table)).flatten(-2)
 
 
 class Block(nn.Module):
@@ -71,7 +76,7 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
 
     def forward(self, h: Tensor, table: Tensor) -> Tensor:
-        """h (B, T, C), table (T, 1, D/2)."""
+        """h (B, T, C), table (T, 1, D/2, 2)."""
         return self.feed_forward(self.attend(h, *self.project(h, table)))
 
     def project(self, h: Tensor, table: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -177,7 +182,7 @@ def to_qwen3(net: Decoder) -> tuple[dict[str, Any], dict[str, Tensor]]:
         "vocab_size": net.embedding.num_embeddings, "hidden_size": net.width, "num_hidden_layers": len(net.blocks),
         "num_attention_heads": block.heads, "num_key_value_heads": block.kv_heads, "head_dim": block.head_width,
         "intermediate_size": block.down.in_features, "max_position_embeddings": net.context, "rope_theta": BASE,
-        "rms_norm_eps": EPSILON, "tie_word_embeddings": net.head is None, "attention_bias": False,
+        "rms_norm_eps": 0.0, "tie_word_embeddings": net.head is None, "attention_bias": False,
     }  # fmt: skip
     head = net.embedding.weight if net.head is None else F.pad(
         net.output, (0, 0, 0, net.embedding.num_embeddings - net.vocab)
