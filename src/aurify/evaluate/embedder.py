@@ -1,0 +1,65 @@
+"""An embedder turns samples into features in which sets are compared. One file in embedders/ each."""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from typing import ClassVar, cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from aurify import plugins
+from aurify.evaluate.samples import Samples
+
+PACKAGE = "aurify.evaluate.embedders"
+
+
+class Embedder(ABC):
+    """Samples -> features (n, F), a function of each sample alone.
+
+    Attributes:
+        kind: the spec class whose samples it reads: Grid or Tokens.
+        title: how figures name it, in a few words.
+        source: the paper or package.
+        weights: hash of everything its features depend on; set by `fit`.
+    """
+
+    kind: ClassVar[type]
+    title: ClassVar[str]
+    source: ClassVar[str]
+    weights: str = ""
+
+    @classmethod
+    @abstractmethod
+    def suits(cls, train: Samples) -> int:
+        """How well it suits this data: 0 not at all or not installed here; the embedder with the greatest value is the
+        one that figures and the verdict use. Raw vectors say 1, features learned on the spot 2, labels 3."""
+
+    @abstractmethod
+    def fit(self, train: Samples, seed: int = 0) -> Iterator[float]:
+        """Learns from the training split alone, or loads its weights; yields the share done. Sets `weights`."""
+
+    @abstractmethod
+    def embed(self, samples: Samples) -> Float[Tensor, "n F"]:
+        """float32 features; row i depends on sample i alone, whatever batch it stands in."""
+
+    def probabilities(self, samples: Samples) -> Float[Tensor, "n K"] | None:
+        """p(label | sample), where it is a classifier of the data's own labels."""
+        return None
+
+
+def hashed(tensors: Iterable[Tensor]) -> str:
+    """Twelve hexadecimal digits of SHA-256 over the values: how figures name weights."""
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
+def names() -> tuple[str, ...]:
+    return plugins.names(PACKAGE)
+
+
+def load(name: str) -> type[Embedder]:
+    return cast(type[Embedder], plugins.load(PACKAGE, name, Embedder))

@@ -1,0 +1,73 @@
+"""A figure with all that it takes to trust it: no bare number leaves aurify."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How figures were measured. Two runs may be compared only where these are equal.
+
+    Attributes:
+        embedder: its title; "" where none is used.
+        weights: hash of the embedder's weights.
+        n: samples on each side.
+        reference: which real samples, in words: "held-out and test".
+        data: hash of the data set that reference and floor come from.
+        preprocessing: what a sample is when it is measured: "28 x 28 grey, -1 to 1".
+        seed: of the samples and of the blocks.
+        blocks: of the jackknife.
+        options: how the samples were asked for (solver steps, temperature, labels); {} for a foreign folder.
+    """
+
+    embedder: str
+    weights: str
+    n: int
+    reference: str
+    data: str
+    preprocessing: str
+    seed: int
+    blocks: int
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def differences(self, other: "Protocol") -> list[str]:
+        """Lines that differ and make figures incomparable; how samples were asked for may differ."""
+        mine, theirs = asdict(self), asdict(other)
+        return [f"{k}: {mine[k]} and {theirs[k]}" for k in mine if k != "options" and mine[k] != theirs[k]]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A value with its 95 % interval, and the leave-one-block-out values that paired comparisons need."""
+
+    value: float
+    interval: tuple[float, float]
+    without: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One metric of one set of samples.
+
+    Attributes:
+        metric: file name of the metric.
+        title, better, source: as the metric states them.
+        measured: of the samples.
+        floor: of other real samples in their place (None where that has no meaning, as for likelihoods).
+        ceilings: of plain baselines in their place, by name.
+        protocol: how.
+        note: why there is less than usual, in a sentence.
+    """
+
+    metric: str
+    title: str
+    better: str
+    source: str
+    measured: Measured
+    floor: Measured | None
+    ceilings: dict[str, Measured]
+    protocol: Protocol
+    note: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)

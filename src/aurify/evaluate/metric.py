@@ -1,0 +1,67 @@
+"""A metric compares a set of samples with real ones, in one number. One file in metrics/ each."""
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Literal, cast
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from aurify import plugins
+
+PACKAGE = "aurify.evaluate.metrics"
+
+Of = Literal["features", "probabilities", "texts", "likelihood"]
+
+
+class Metric(ABC):
+    """One number from two sets; its unit, direction and source are stated.
+
+    What `real` and `made` are follows from `of`:
+        features       (n, F) and (m, F), float64, of one embedder
+        probabilities  (n, K) and (m, K), of a classifier of the data's labels
+        texts          two lists of strings
+        likelihood     rows (nats, symbols, characters), one a held-out sample: `real` is not used
+
+    Attributes:
+        title: as figures show it. A published metric's bare name is kept for its own backbone.
+        source: paper and equation.
+        better: "lower", "higher", or "real": as close to what real samples have as can be.
+        smallest: samples on each side below which it is not defined.
+        unbiased: the jackknife's correction for finite n is taken, so the figure is that of infinitely many samples.
+        sees: failures it claims to see, each provoked by a law: noise, blur, dropped-modes, repeats, shuffled-words.
+    """
+
+    of: ClassVar[Of]
+    title: ClassVar[str]
+    source: ClassVar[str]
+    better: ClassVar[Literal["lower", "higher", "real"]]
+    smallest: ClassVar[int] = 2
+    unbiased: ClassVar[bool] = False
+    sees: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def value(self, real: Any, made: Any) -> float:
+        """The figure of two sets: of no order, in no batches."""
+
+    def without(self, real: Any, made: Any, blocks: tuple[Int[Tensor, " n"], Int[Tensor, " m"]]) -> Float[Tensor, " B"]:
+        """The figure with block b left out of both sides, for every b; `blocks` say which block each sample is in.
+        Overridden where it can be had for less than B times the work."""
+        left, right = blocks
+        count = int(torch.cat(blocks).max()) + 1
+        values = [self.value(_outside(real, left != b), _outside(made, right != b)) for b in range(count)]
+        return torch.tensor(values, dtype=torch.float64)
+
+
+def _outside(samples: Any, keep: Tensor) -> Any:
+    if isinstance(samples, Tensor):
+        return samples[keep]
+    return [s for s, kept in zip(samples, keep.tolist(), strict=True) if kept]
+
+
+def names() -> tuple[str, ...]:
+    return plugins.names(PACKAGE)
+
+
+def load(name: str) -> type[Metric]:
+    return cast(type[Metric], plugins.load(PACKAGE, name, Metric))
