@@ -1,0 +1,78 @@
+"""Gold, promising or bubble: the rules, each a sentence with its evidence.
+
+    skill = (baseline - made) / (baseline - floor)      0: no better than the best plain baseline; 1: like real samples
+
+All three are the principal figure (the first one of the report): of the samples, of other real ones in their place, and
+of the best baseline fitted on the spot. Its interval comes from the paired jackknife of the three.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Word = Literal["gold", "promising", "bubble", "not enough data to tell"]
+
+GOLD = 0.9  # of the way from the best plain baseline to real samples
+
+
+@dataclass(frozen=True)
+class Skill:
+    """How far from the best plain baseline to real samples; `interval` holds 95 %."""
+
+    value: float
+    interval: tuple[float, float]
+    figure: str
+    baseline: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`word`, the sentences it rests on, and what to do next."""
+
+    word: Word
+    reasons: tuple[str, ...]
+    advice: tuple[str, ...]
+    skill: Skill | None
+
+
+def judge(skill: Skill | None, copies: str | None, few: str | None, failures: Sequence[str] = ()) -> Verdict:
+    """The verdict.
+
+    Args:
+        skill: of the principal figure; None where it is not defined.
+        copies: the sentence of the copying alarm where it rings, else None.
+        few: why the data are too few to tell, else None.
+        failures: what else was found wrong, in sentences.
+    """
+    if copies:  # said first: a copycat's figures are perfect
+        advice = (
+            "Copies are not worth a model: give it more data, train it for fewer steps, or take a smaller one.",
+            "Look at the closest pairs in the report before you share any sample.",
+        )
+        return Verdict("bubble", (copies, *failures), advice, skill)
+    if few or skill is None:
+        why = few or "no figure is defined for so few samples"
+        return Verdict(
+            "not enough data to tell", (why, *failures), ("Gather more samples, above all held-out ones.",), skill
+        )
+    low, high = skill.interval
+    placed = (
+        f"{skill.figure} lies {skill.value:.0%} of the way from the best plain baseline ({skill.baseline}) to other "
+        f"real samples (95 % interval {low:.0%} to {high:.0%})"
+    )
+    if low <= 0:
+        return Verdict(
+            "bubble", (f"{placed}: no better than a plain baseline.", *failures),
+            (f"Use the baseline ({skill.baseline}), which costs nothing; or train longer, on more data, another family.",),
+            skill,
+        )  # fmt: skip
+    if low >= GOLD and not failures:
+        return Verdict(
+            "gold", (f"{placed}, and no copying was found.",),
+            ("Ship it with its report; judge a few dozen by eye first: aurify judge.",), skill,
+        )  # fmt: skip
+    wanting = f"gold begins where the whole interval lies above {GOLD:.0%}"
+    return Verdict(
+        "promising", (f"{placed}: better than a baseline, not yet like real samples ({wanting}).", *failures),
+        ("Train longer or a larger size, and compare families: aurify compare.",), skill,
+    )  # fmt: skip
