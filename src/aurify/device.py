@@ -103,3 +103,20 @@ def peak_memory() -> int:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def energy_counter() -> tuple[float, float] | None:
+    """(joules so far, joules at which it starts again) of all processor packages, where the machine lets one read them
+    (Linux powercap, Intel RAPL and AMD)."""
+    now = most = 0.0
+    found = False
+    for zone in Path("/sys/class/powercap").glob("intel-rapl:*"):
+        if zone.name.count(":") != 1:
+            continue
+        try:
+            now += int((zone / "energy_uj").read_text()) / 1e6
+            most += int((zone / "max_energy_range_uj").read_text()) / 1e6
+        except (OSError, ValueError):
+            return None
+        found = True
+    return (now, most) if found else None

@@ -1,15 +1,18 @@
-"""What a training leaves behind as it goes: events.jsonl, TensorBoard files, and its own speed."""
+"""What a training leaves behind as it goes: events.jsonl, TensorBoard files, its own speed and what it cost."""
 
 import importlib.util
 import json
 import os
 import time
 from collections import deque
+from contextlib import suppress
 from typing import Any
 
 from aurify import events
+from aurify.atomic import NoSpace
+from aurify.device import energy_counter
 from aurify.events import Evaluated, Event, Progress
-from aurify.run import Run
+from aurify.run import Run, read_json, write_json
 from aurify.training import TrainConfig
 
 
@@ -21,7 +24,7 @@ class Writer:
         self.stamps: deque[float] = deque(maxlen=32)
         self.board: Any = None
         self.file: Any = None
-        self.began = time.perf_counter()
+        self.began, self.joules = time.perf_counter(), None
 
     def __enter__(self) -> "Writer":
         if self.active:
@@ -37,6 +40,20 @@ class Writer:
             self.file.close()
         if self.board:
             self.board.close()
+        if self.active and self.stamps:
+            self.keep_cost()
+
+    def keep_cost(self) -> None:
+        """Adds this training's seconds, and joules where they can be read, to timing.json."""
+        path, now = self.run.path / "timing.json", energy_counter()
+        kept = read_json(path) if path.is_file() else {"seconds": 0.0, "joules": 0.0}
+        kept["seconds"] += self.seconds
+        if now and self.joules and "joules" in kept:
+            kept["joules"] += (now[0] - self.joules[0]) % now[1]
+        else:
+            kept.pop("joules", None)  # a part of the whole would mislead
+        with suppress(NoSpace, OSError):  # a full disk was already told
+            write_json(path, kept)
 
     def truncate(self, size: int) -> None:
         """Forget what was logged after a checkpoint, so that a resumed log equals an uninterrupted one."""
@@ -53,7 +70,7 @@ class Writer:
         return self.file.tell()
 
     def start(self, step: int) -> None:
-        self.began = time.perf_counter()
+        self.began, self.joules = time.perf_counter(), energy_counter()
         self.stamps.append(self.began)
 
     @property

@@ -113,7 +113,7 @@ class Transformer(Family):
         logits = self.net(torch.cat((self.starts(len(x)), x[:, :-1]), 1), self.extra(cond)).float()
         if self.barrier is not None:
             logits = logits + self.barrier[: x.shape[1]]
-        return -F.cross_entropy(logits.transpose(1, 2), x, reduction="none")
+        return -F.cross_entropy(logits.flatten(0, 1), x.flatten(), reduction="none").view(x.shape)
 
     def starts(self, rows: int) -> Tensor:
         return torch.full((rows, 1), self.spec.vocab, device=self.device)
