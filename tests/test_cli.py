@@ -63,14 +63,18 @@ def test_text_goes_to_the_screen_or_into_files_and_is_the_same(capsys, tmp_path)
     data, run = toys.write_texts(tmp_path / "data"), tmp_path / "run"
     tiny = ["--set", "width=16", "--set", "depth=1", "--set", "heads=2", "--set", "batch=8"]
     assert aurify(capsys, "train", data, "--steps", 5, "--out", run, *tiny)[0] == 0
-    code, streamed, _ = aurify(capsys, "sample", run, "-n", 1, "--prefix", "the ")
-    assert code == 0 and streamed.startswith("the ")
-    assert aurify(capsys, "sample", run, "-n", 2, "--prefix", "the ", "--out", tmp_path / "out")[0] == 0
+    for seed in range(20):  # until one is long enough to be stopped in its middle
+        asked = ["sample", run, "--seed", seed, "--prefix", "the "]
+        code, streamed, _ = aurify(capsys, *asked, "-n", 1)
+        assert code == 0 and streamed.startswith("the ")
+        if len(streamed.strip()) >= 12:
+            break
+    assert aurify(capsys, *asked, "-n", 2, "--out", tmp_path / "out")[0] == 0
     written = (tmp_path / "out" / "00000.txt").read_text()
     assert written.strip() == streamed.strip()
     assert json.loads((tmp_path / "out" / "00000.json").read_text())["options"]["prefix"] == "the "
     stop = streamed.strip()[6:8]  # somewhere in the middle
-    _, cut, _ = aurify(capsys, "sample", run, "-n", 1, "--prefix", "the ", "--stop", stop)
+    _, cut, _ = aurify(capsys, *asked, "-n", 1, "--stop", stop)
     assert cut.removesuffix("\n") == streamed[: streamed.index(stop, 4)]
 
 
@@ -216,7 +220,34 @@ def test_the_list_names_every_family_codec_and_recipe(capsys):
         ("families", family.names()),
         ("codecs", ("image", "text")),
         ("recipes", ("digits", "poems", "shakespeare")),
+        ("metrics", ("frechet", "bits_per_character")),
+        ("embedders", ("classifier", "ngrams")),
     ):
         code, said, _ = aurify(capsys, "list", what)
         assert code == 0 and all(name in said for name in names)
     assert "guidance" in aurify(capsys, "list", "flow")[1]
+
+
+def test_evaluating_and_judging_from_the_command_line(capsys, tmp_path):
+    data, run = toys.write_pictures(tmp_path / "data", n=300, seed=1), tmp_path / "run"
+    assert aurify(capsys, "train", data, "--family", "gan", "--steps", 4, "--out", run, "--set", "width=8")[0] == 0
+    code, said, _ = aurify(capsys, "evaluate", run, "-n", 20, "--json")
+    assert code == 0 and json.loads(said.splitlines()[-1])["verdict"] == "not enough data to tell"
+    code, said, _ = aurify(capsys, "judge", run, "-n", 4)
+    page = run / "human" / "real" / "page.html"
+    assert code == 0 and str(page) in said.replace("\n", "") and "<script" in page.read_text()
+    assert "page" in refused(capsys, "judge", run, "--answers", page)
+
+
+@pytest.mark.parametrize(
+    ("asked", "mend"),
+    [
+        (["evaluate"], "--samples"),
+        (["evaluate", "--samples", "."], "--reference"),
+        (["evaluate", "nowhere"], "not a run"),
+        (["compare", "nowhere", "elsewhere"], "not a run"),
+        (["compare", "--families", "flow,gan", "a", "b"], "one data set"),
+    ],
+)
+def test_what_evaluation_needs_is_said(capsys, asked, mend):
+    assert mend in refused(capsys, *asked)

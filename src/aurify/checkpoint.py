@@ -249,6 +249,23 @@ def newest(folder: Path, only: Collection[str] | None = None) -> tuple[Loaded | 
     return None, []
 
 
+def chosen(folder: Path, which: str, only: Collection[str] | None = None) -> Loaded | None:
+    """ "last": the newest that is whole; "best": that of the lowest held-out loss; or the number of a step.
+
+    Raises:
+        UserError: no checkpoint of that step is kept; the message names those that are.
+    """
+    loaded, _ = newest(folder, only)
+    if loaded is None or which == "last":
+        return loaded
+    step = loaded.state.get("quality", {}).get("best_step", loaded.step) if which == "best" else which
+    kept = {_step(path): path for path in found(folder) if WAS not in path.name}
+    if str(step) in map(str, kept):
+        return load(kept[int(step)], only)
+    steps = ", ".join(map(str, sorted(kept)))
+    raise UserError(f"no checkpoint {which!r} is kept; say last, best, or one of the steps {steps}")
+
+
 def clean(folder: Path) -> list[Path]:
     """Remove what interrupted saves and removals left behind; give a checkpoint back its name if its successor never
     came. Returns what was removed. Only for the process that holds the run's lock."""
@@ -265,10 +282,10 @@ def clean(folder: Path) -> list[Path]:
     return removed
 
 
-def thin(folder: Path, keep: int = 2) -> list[Path]:
+def thin(folder: Path, keep: int = 2, also: int = 0) -> list[Path]:
     """Remove old checkpoints, once the newest has been read back and verified; returns those removed.
 
-    The last `keep` stay, and of the older ones those nearest to 1/4, 1/2 and 3/4 of the newest step.
+    The last `keep` stay, that of step `also`, and of the older ones those nearest to 1/4, 1/2 and 3/4 of the newest.
 
     Raises:
         Damaged: the newest does not verify; nothing is removed.
@@ -278,7 +295,7 @@ def thin(folder: Path, keep: int = 2) -> list[Path]:
     if len(paths) <= keep:
         return []
     step = verify(paths[0])
-    stay, older = set(paths[:keep]), paths[keep:]
+    stay, older = {p for i, p in enumerate(paths) if i < keep or _step(p) == also}, paths[keep:]
     for share in (1 / 4, 1 / 2, 3 / 4):
         stay.add(min(older, key=lambda p: abs(_step(p) - share * step)))
     removed = [p for p in older if p not in stay]

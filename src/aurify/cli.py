@@ -159,6 +159,7 @@ def sample(
     label: Annotated[list[str] | None, typer.Option(help="what to make; several are gone through in turn")] = None,
     prefix: Annotated[str, typer.Option(help="what each text begins with")] = "",
     stop: Annotated[str, typer.Option(help="words at which each text ends")] = "",
+    checkpoint: Annotated[str, typer.Option(help="last, best (by held-out loss), or a step that is kept")] = "last",
     settings: Sets = None,
     machine: Json = False,
 ) -> None:
@@ -176,16 +177,122 @@ def sample(
             print(piece, end="", flush=True)
         print()
         return
-    made = sampling.sample(opened, n, seed, asked, prefix, stop, first, **options)
+    made = sampling.sample(opened, n, seed, asked, prefix, stop, first, checkpoint, **options)
     folder = Path(out) if out else opened.path / "samples"
     paths = list(show.track(sampling.write(opened, made, folder), "sampling", n))
     show.json({"folder": str(folder), "files": [p.name for p in paths]})
     show.lines("samples", [f"{n} in {folder}", *([f"at a glance: {paths[-1]}"] if n > 1 else [])])
 
 
+@app.command()
+def evaluate(
+    run: Annotated[str | None, typer.Argument(help="a run folder; or give --samples and --reference")] = None,
+    n: Annotated[int, typer.Option("-n", min=1, help="samples to make and judge")] = 1000,
+    seed: Seed = 1,
+    samples: Annotated[str | None, typer.Option(help="any folder of samples, whoever made them")] = None,
+    reference: Annotated[str | None, typer.Option(help="real samples that the model has not seen")] = None,
+    train: Annotated[str | None, typer.Option(help="what the model learned from, to look for copies")] = None,
+    out: Annotated[str | None, typer.Option(help="where a folder's report goes; left out: ./report")] = None,
+    settings: Sets = None,
+    machine: Json = False,
+) -> None:
+    """Is it worth anything? Figures with floor, baselines and interval, the copying alarm, and a verdict."""
+    from aurify.evaluate import of_folder, of_run
+    from aurify.run import Run
+    from aurify.settings import parse
+
+    if (run is None) == (samples is None):
+        raise UserError("give a run, or --samples DIR with --reference DIR")
+    if run is not None:
+        opened = Run.load(run)
+        show_report(of_run.evaluate(opened, n, seed, parse(settings or [])), opened.path / "report", machine)
+        return
+    if reference is None:
+        raise UserError("--samples needs --reference: real samples that the model has not seen")
+    found = of_folder.evaluate(str(samples), reference, train, out or "report", seed)
+    show_report(found, out or "report", machine)
+
+
+def show_report(stream: Any, folder: Any, machine: bool) -> None:
+    """Follows an evaluation and tells what it found."""
+    from aurify.evaluate.told import sections
+
+    show = screen(machine)
+    report = show.until(stream, "evaluating")
+    show.json(report.to_json())
+    for title, lines in sections(report).items():
+        show.lines(title, lines)
+    show.lines("report", [f"{folder}/report.html", f"repeat it with: {report.command}"])
+
+
+@app.command()
+def compare(
+    paths: Annotated[list[str], typer.Argument(help="runs; or, with --families, the data to train on")],
+    families: Annotated[str | None, typer.Option(help="train these, a,b,c, on the same data and budget")] = None,
+    minutes: Annotated[float, typer.Option(help="of training for each")] = 5.0,
+    seeds: Annotated[int, typer.Option(min=1, help="trainings of each family")] = 1,
+    out: Annotated[str, typer.Option(help="where the comparison goes, and the runs it trains")] = "comparison",
+    n: Annotated[int, typer.Option("-n", min=1, help="samples of each run")] = 1000,
+    seed: Seed = 1,
+    machine: Json = False,
+) -> None:
+    """Runs, or families trained for the occasion, under one protocol with paired intervals."""
+    from pathlib import Path
+
+    from aurify.evaluate import compare as comparing
+    from aurify.run import Run
+
+    show = screen(machine)
+    if families:
+        if len(paths) != 1:
+            raise UserError("with --families give one data set")
+        names = [name.strip() for name in families.split(",")]
+        runs = list(comparing.families(names, paths[0], minutes, seeds, Path(out), show.say))
+    else:
+        runs = [Run.load(path) for path in paths]
+    found = show.until(comparing.compare(runs, n, seed), "comparing")
+    written = comparing.save(found, Path(out))
+    show.json(found.to_json())
+    show.lines("comparison", found.table())
+    show.lines("differences", [d.sentence for d in found.differences])
+    show.lines("report", [str(written)])
+
+
+@app.command()
+def judge(
+    run: str,
+    against: Annotated[str, typer.Option(help="another run, or real: samples that the run has not seen")] = "real",
+    n: Annotated[int, typer.Option("-n", min=1, help="pairs")] = 30,
+    seed: Seed = 1,
+    terminal: Annotated[bool, typer.Option(help="ask here, not only on the page")] = False,
+    answers: Annotated[str | None, typer.Option(help="a result file of the page: say who was preferred")] = None,
+    machine: Json = False,
+) -> None:
+    """Blind comparison by people: a page to judge by, or the terminal; then the score with its interval."""
+    from pathlib import Path
+
+    from aurify.evaluate import human_terminal, judging
+    from aurify.run import Run
+
+    show, opened = screen(machine), Run.load(run)
+    if answers is None:
+        blind, folder = show.until(judging.begin(opened, against, n, seed), "sampling")
+        show.lines("page", [f"{folder}/page.html: open it, judge, save the result", f"keep {folder}/key.json apart"])
+        show.lines("then", [f"aurify judge {run} --against {against} --answers RESULT.json"])
+        if not terminal:
+            return
+        human_terminal.interview(blind, folder / "answers.json", opened.codec, input, print)
+        answers = str(folder / "answers.json")
+    found = judging.outcome(opened, against, Path(answers))
+    show.json(found.to_json())
+    show.lines("preference", found.sentences())
+
+
 @app.command("list")
 def list_(
-    what: Annotated[str, typer.Argument(help="families, codecs, recipes, or the name of one for its settings")],
+    what: Annotated[
+        str, typer.Argument(help="families, codecs, recipes, metrics, embedders, or the name of one for its settings")
+    ],
     machine: Json = False,
 ) -> None:
     """What there is, what goes with what, and every setting of a family or codec."""

@@ -50,6 +50,7 @@ class Family(nn.Module, ABC):
         Options: frozen pydantic model of how it samples (steps, guidance, temperature, ...).
         chunk: rows that `sample` is always called with, so that equal shapes give equal bits.
         wants: settings of training that this family wants unlike the defaults of training.TrainConfig.
+        held_out_tells: whether the held-out loss of its first phase falls as its samples get better.
     """
 
     kind: ClassVar[type]
@@ -57,6 +58,7 @@ class Family(nn.Module, ABC):
     Options: ClassVar[type[BaseModel]]
     chunk: ClassVar[int] = 16
     wants: ClassVar[dict[str, Any]] = {}
+    held_out_tells: ClassVar[bool] = True
 
     def __init__(self, spec: Spec, cond: CondSpec, config: Any):
         """Build the networks. Weights come from torch's default generator, which the caller has seeded."""

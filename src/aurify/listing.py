@@ -14,7 +14,8 @@ Section = tuple[str, list[str]]
 
 
 def listing(what: str) -> list[Section]:
-    """Sections (title, lines) for "families", "codecs", "recipes", "training", or the settings of one named thing."""
+    """Sections (title, lines) for "families", "codecs", "recipes", "metrics", "embedders", "training", or the settings
+    of one named thing."""
     if what == "families":
         return [
             (name, [first_line(family.load(name)), f"models {family.load(name).kind.__name__}: {pairs(name)}"])
@@ -27,6 +28,8 @@ def listing(what: str) -> list[Section]:
         ]
     if what == "recipes":
         return [(name, [(make.__doc__ or "").strip(), f"aurify demo {name}"]) for name, make in recipes.names().items()]
+    if what in ("metrics", "embedders"):
+        return measures(what)
     if what == "training":
         return [("training", settings(TrainConfig))]
     if what in family.names():
@@ -38,8 +41,19 @@ def listing(what: str) -> list[Section]:
         ]
     if what in codec.names():
         return [(f"{what}: settings (--set)", settings(codec.load(what).Config))]
-    known = ["families", "codecs", "recipes", "training", *family.names(), *codec.names()]
+    known = ["families", "codecs", "recipes", "metrics", "embedders", "training", *family.names(), *codec.names()]
     raise UserError(f"there is no {what!r} to list.{nearest(what, known)} There are: {', '.join(known)}")
+
+
+def measures(what: str) -> list[Section]:
+    """What figures are made of."""
+    from aurify.evaluate import embedder, metric
+
+    if what == "metrics":
+        kinds = {name: metric.load(name) for name in metric.names()}
+        return [(name, [f"{m.title}: of {m.of}, best {m.better}", m.source]) for name, m in kinds.items()]
+    made = {name: embedder.load(name) for name in embedder.names()}
+    return [(name, [f"{e.title}: reads {e.kind.__name__}", e.source]) for name, e in made.items()]
 
 
 def settings(config: type[BaseModel]) -> list[str]:

@@ -24,6 +24,7 @@ from aurify.events import Done, Evaluated, Event, Notice, Progress, Saved
 from aurify.family import Family, Phase
 from aurify.parallel import Group, group
 from aurify.preview import make_preview
+from aurify.quality import Quality
 from aurify.rng import BatchRng, derive
 from aurify.run import Run
 from aurify.stopping import stopping
@@ -51,6 +52,7 @@ class State:
     refused: int = 0
     micro: int = 0
     watch: divergence.Watch = field(default_factory=divergence.Watch)
+    quality: Quality = field(default_factory=Quality)
     sums: dict[str, float] = field(default_factory=dict)
     summed: int = 0
 
@@ -262,15 +264,20 @@ class Loop:
     def after_step(self) -> Iterator[Event]:
         """What is due after this step: a line in the log, held-out loss, preview, checkpoint."""
         state, config = self.state, self.config
-        last = state.step >= config.steps
+        last = improved = state.step >= config.steps
         if state.summed and (state.step % config.log_every == 0 or last):
             yield from self.write_log()
         if state.step in self.evaluations:
-            yield self.writer.log(Evaluated(state.step, self.held_out()))
+            figures = self.held_out()
+            yield self.writer.log(Evaluated(state.step, figures))
+            loss = figures.get(f"held/{state.phases[0].name}/loss", 0.0)
+            improved |= state.family.held_out_tells and state.quality.improved(state.step, loss)
+            if advice := state.quality.advice(loss):
+                yield self.writer.log(Notice(state.step, "overfitting", advice))
         if state.step in self.previews and self.crew.first:
             with averaged(state):
                 yield self.writer.log(make_preview(self.run, state.family, state.step))
-        if state.step % config.save_every == 0 or last:
+        if state.step % config.save_every == 0 or improved:
             yield from self.save()
 
     def write_log(self) -> Iterator[Event]:
@@ -281,10 +288,11 @@ class Loop:
         for kind, text in state.family.notices(means):
             yield self.writer.log(Notice(state.step, kind, text))
 
-    def held_out(self, most: int = 512) -> dict[str, float]:
-        """Mean losses of the averaged weights on held-out samples with fixed noise; every process measures the same."""
+    def held_out(self) -> dict[str, float]:
+        """Mean losses of the averaged weights on held-out samples with fixed noise; every process measures the same.
+        At most eight batches, so that all evaluations together cost some hundredths of the training."""
         held = self.run.store.split("held")
-        n = min(len(held), most)
+        n = min(len(held), 512, 8 * self.config.batch)
         totals: dict[str, float] = {}
         units = dict.fromkeys((phase.name for phase in self.state.phases), 0.0)
         with averaged(self.state):
@@ -315,7 +323,7 @@ class Loop:
                 path = checkpoint.save(
                     self.run.checkpoints, self.state.step, tensors, facts | {"events": self.writer.size()}
                 )
-                checkpoint.thin(self.run.checkpoints)
+                checkpoint.thin(self.run.checkpoints, also=self.state.quality.best_step)
                 yield Saved(self.state.step, str(path))
             except NoSpace as error:
                 if self.state.step >= self.config.steps:
@@ -362,7 +370,8 @@ def snapshot(state: State) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]
         tensors["optimizer"] |= {f"{name}/{key}": value for key, value in flat.items()}
         facts["optimizers"][name] = scalars
     counters = ("skipped", "rollbacks", "refused", "micro", "sums", "summed")
-    return tensors, facts | {name: getattr(state, name) for name in counters} | {"watch": state.watch.state()}
+    facts |= {"watch": state.watch.state(), "quality": state.quality.state()}
+    return tensors, facts | {name: getattr(state, name) for name in counters}
 
 
 def restore(state: State, found: checkpoint.Loaded) -> None:
@@ -380,3 +389,4 @@ def restore(state: State, found: checkpoint.Loaded) -> None:
         setattr(state, name, found.state[name])
     state.sums, state.step = dict(found.state["sums"]), found.step
     state.watch = divergence.Watch(**found.state["watch"])
+    state.quality = Quality(**found.state.get("quality", {}))

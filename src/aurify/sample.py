@@ -13,7 +13,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from torch import Tensor
 
-from aurify import checkpoint, device, family
+from aurify import checkpoint as checkpoints
+from aurify import device, family
 from aurify.cond import Cond, from_labels
 from aurify.errors import UserError, nearest
 from aurify.family import Family
@@ -40,6 +41,7 @@ def sample(
     prefix: str = "",
     stop: str = "",
     first: int = 0,
+    checkpoint: str = "last",
     **options: Any,
 ) -> Iterator[Sample]:
     """Samples `first` ... `first + n - 1` of a seed.
@@ -48,12 +50,13 @@ def sample(
         label: one label for all, or a list that is gone through in turn; None asks for nothing.
         prefix: what each sample begins with (text).
         stop: words at which a text ends; they are left out.
+        checkpoint: "last", "best" by held-out loss, or a step.
         options: the family's own, such as guidance=2 or temperature=0.8; see `aurify list FAMILY`.
 
     Raises:
         UserError: an unknown label or option, or a run without a checkpoint.
     """
-    model, step = load_model(run)
+    model, step = load_model(run, checkpoint)
     chosen = make_options(model, {**options, **encoded_prefix(run, prefix)})
     for index, x in tensors(model, run, (first, n), seed, label, chosen):
         record = {"run": run.path.name, "step": step, "seed": seed, "index": index, "label": asked(label, index)}
@@ -82,9 +85,9 @@ def tensors(
         yield from ((i, x[i - start]) for i in indices if first <= i < first + n)
 
 
-def load_model(run: Run, device_name: str = "auto") -> tuple[Family, int]:
-    """The family with the averaged weights of the newest whole checkpoint, ready to sample, and its step."""
-    found, _ = checkpoint.newest(run.checkpoints, only=("ema", "model"))
+def load_model(run: Run, which: str = "last", device_name: str = "auto") -> tuple[Family, int]:
+    """The family with the averaged weights of a checkpoint, ready to sample, and its step."""
+    found = checkpoints.chosen(run.checkpoints, which, only=("ema", "model"))
     if found is None:
         raise UserError(f"{run.path} has no checkpoint yet; train it first: aurify resume {run.path}")
     device.use_threads(run.training.threads)  # other threads, other last bits

@@ -94,3 +94,13 @@ class Screen:
             for thing in things:
                 bar.advance(task)
                 yield thing
+
+    def until(self, stream: Iterable[Any], title: str) -> Any:
+        """Follows (what is being done, share done) and returns what comes at last."""
+        last: Any = None
+        with self.bar(title) if not self.machine else nullcontext() as bar:
+            task = bar.add_task(title, total=100, loss="") if bar else None
+            for last in stream:
+                if bar is not None and task is not None and isinstance(last, tuple):
+                    bar.update(task, description=last[0], completed=100 * last[1])
+        return last

@@ -44,6 +44,14 @@ class Embedder(ABC):
     def embed(self, samples: Samples) -> Float[Tensor, "n F"]:
         """float32 features; row i depends on sample i alone, whatever batch it stands in."""
 
+    def state(self) -> dict[str, Tensor]:
+        """What `fit` learned, where that is worth keeping; {} is never kept."""
+        return {}
+
+    def restore(self, state: dict[str, Tensor], train: Samples) -> None:
+        """Take back a `state` in place of `fit`; `train` tells shapes and labels."""
+        raise NotImplementedError
+
     def probabilities(self, samples: Samples) -> Float[Tensor, "n K"] | None:
         """p(label | sample), where it is a classifier of the data's own labels."""
         return None
@@ -53,7 +61,7 @@ def hashed(tensors: Iterable[Tensor]) -> str:
     """Twelve hexadecimal digits of SHA-256 over the values: how figures name weights."""
     digest = hashlib.sha256()
     for tensor in tensors:
-        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        digest.update(tensor.detach().cpu().flatten().contiguous().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:12]
 
 

@@ -111,6 +111,7 @@ class Gan(Family):
     spec: Grid
     config: Config
     chunk = 16
+    held_out_tells = False  # what one network loses the other wins
     wants: ClassVar[dict[str, Any]] = {"decay": "late"}
 
     def __init__(self, spec: Grid, cond: CondSpec, config: Config):

@@ -1,0 +1,135 @@
+"""Two controls of the copying alarm, run with it each time: planted copies must be found, fresh real samples must not.
+
+Copies of training samples are edited in the ways copies come in and scored by the same code. Fresh real samples are the
+held-out ones themselves: each half is judged by the limit that the other half sets.
+"""
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from aurify.evaluate import binomial
+from aurify.evaluate.alarm import Alarm, Unit, alarm
+from aurify.evaluate.samples import Samples
+from aurify.rng import derive
+
+PLANTED = 100  # copies of each kind
+SHIFT = 2 / 32  # of a side, at most
+NOISE = 0.1  # of each sample's own standard deviation (20 dB); of rows, of each column's
+QUALITY = 50  # of JPEG
+
+Grids = Float[Tensor, "n C *size"]
+
+
+@dataclass(frozen=True)
+class Controls:
+    """How many planted copies of each kind were found, of how many; and what fresh real samples gave."""
+
+    found: dict[str, tuple[int, int]]
+    fresh: tuple[int, int]
+    fresh_rings: bool
+
+    @property
+    def recall(self) -> float:
+        """Share found over all kinds."""
+        return sum(k for k, _ in self.found.values()) / max(1, sum(n for _, n in self.found.values()))
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        kinds = ", ".join(f"{kind} {k} of {n}" for kind, (k, n) in self.found.items())
+        rings = "; as a set they rang the alarm: do not rely on it here" if self.fresh_rings else ""
+        return (
+            f"Control: copies planted on purpose were found by the same limit: {kinds}.",
+            f"Control: of fresh real samples {binomial.share(*self.fresh)} were flagged, each half of them by the "
+            f"limit of the other{rings}.",
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        found = {
+            kind: {"found": k, "of": n, "interval": binomial.interval(k, n)} for kind, (k, n) in self.found.items()
+        }
+        k, n = self.fresh
+        fresh = {"flagged": k, "of": n, "interval": binomial.interval(k, n), "rings": self.fresh_rings}
+        return {"planted": found, "recall": self.recall, "fresh": fresh}
+
+
+def fresh(columns: Float[Tensor, "n c"], native: int, seed: int) -> tuple[tuple[int, int], bool]:
+    """Held-out samples by each other's limits: how many of how many are flagged, and whether either half rings."""
+    order = torch.randperm(len(columns), generator=torch.Generator().manual_seed(derive("halves", seed)))
+    halves = order[: len(order) // 2], order[len(order) // 2 :]
+    if not len(halves[0]):
+        return (0, 0), False
+    told: list[Alarm] = []
+    for ours, theirs in (halves, halves[::-1]):
+        unit = Unit.of(columns[theirs], native)
+        told.append(alarm(unit.score(columns[ours]), unit.score(columns[theirs])))
+    return (sum(a.flagged for a in told), len(columns)), any(a.rings for a in told)
+
+
+def planted(train: Samples, seed: int, n: int = PLANTED) -> dict[str, Samples]:
+    """Copies of up to n training samples, by the way they were edited."""
+    generator = torch.Generator().manual_seed(derive("planted", seed))
+    rows = torch.randperm(len(train), generator=generator)[:n]
+    source = train.take(rows)
+    if source.x is None:
+        texts = [str(native) for native in source.natives]
+        edited = edited_texts(texts, np.random.default_rng(derive("planted", seed)))
+        return {kind: Samples(made, None, source.labels, source.names) for kind, made in edited.items()}
+    grids = edited_grids(source.x, generator)
+    return {kind: Samples(source.natives, x, source.labels, source.names) for kind, x in grids.items()}
+
+
+def edited_grids(x: Grids, generator: torch.Generator) -> dict[str, Grids]:
+    """By kind: exact and noisy; with axes shifted, with two or more mirrored; grey and RGB pictures coded as JPEG."""
+    ndim = x.ndim - 2
+    own = x.flatten(1).std(1, correction=0).reshape(-1, *[1] * (ndim + 1)) if ndim else x.std(0, correction=0)
+    kinds = {"exact": x, "noisy": x + NOISE * own * torch.randn(x.shape, generator=generator)}
+    if ndim >= 1:
+        kinds["shifted"] = torch.stack([shifted(one, generator) for one in x])
+    if ndim >= 2:
+        kinds["mirrored"] = x.flip(-1)
+    if ndim == 2 and x.shape[1] in (1, 3):
+        kinds["recompressed"] = torch.stack([recompressed(one) for one in x])
+    return kinds
+
+
+def shifted(x: Float[Tensor, "C *size"], generator: torch.Generator) -> Float[Tensor, "C *size"]:
+    """By one place or more, up to `SHIFT`, along every axis; the edge's value fills what is left open."""
+    by: list[int] = []
+    for n in x.shape[1:]:
+        most = max(1, int(n * SHIFT))
+        step = int(torch.randint(1, most + 1, (1,), generator=generator))
+        by.append(step if torch.rand((), generator=generator) < 0.5 else -step)
+    edges = [p for s in reversed(by) for p in (max(s, 0), max(-s, 0))]
+    cut = (..., *(slice(max(-s, 0), n + max(-s, 0)) for s, n in zip(by, x.shape[1:], strict=True)))
+    return F.pad(x[None], edges, mode="replicate")[0][cut]
+
+
+def recompressed(x: Float[Tensor, "C H W"]) -> Float[Tensor, "C H W"]:
+    """Through JPEG and back."""
+    pixels = ((x.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
+    held = io.BytesIO()
+    Image.fromarray(pixels[..., 0] if len(x) == 1 else pixels).save(held, "JPEG", quality=QUALITY)
+    read = np.array(Image.open(held)).reshape(pixels.shape)
+    return torch.from_numpy(read).permute(2, 0, 1).float() / 127.5 - 1
+
+
+def edited_texts(texts: list[str], rng: np.random.Generator) -> dict[str, list[str]]:
+    """By kind; spliced: the first half of one text and the second half of another."""
+    halves = [(t[: len(t) // 2], t[len(t) // 2 :]) for t in texts]
+    gaps = ["  ", "\n", "\t ", " "]
+    kinds: dict[str, Callable[[int], str]] = {
+        "exact": lambda i: texts[i],
+        "re-cased": lambda i: texts[i].swapcase(),
+        "re-spaced": lambda i: "".join(gaps[rng.integers(4)] if c == " " else c for c in texts[i]),
+        "spliced": lambda i: halves[i][0] + halves[(i + 1) % len(texts)][1],
+    }
+    return {kind: [edit(i) for i in range(len(texts))] for kind, edit in kinds.items()}

@@ -1,0 +1,207 @@
+"""The copying alarm: are generated samples nearer to training samples than fresh real ones are?
+
+Each sample's nearest training sample is found where people would see a copy (grids: aligned, whatever small edits lie
+between; texts: word for word) and, where features are given, among these. How near is too near is what held-out samples
+say, see `alarm`; two controls run with it each time, see `controls`. C_T and authenticity stand beside it as published.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from aurify.errors import UserError
+from aurify.evaluate import binomial, controls, nearest, three_sample
+from aurify.evaluate.alarm import Alarm, Unit, alarm
+from aurify.evaluate.controls import Controls
+from aurify.evaluate.nearest import Looked
+from aurify.evaluate.nearest_pictures import Pictures
+from aurify.evaluate.nearest_texts import Texts
+from aurify.evaluate.samples import Samples
+
+HELD = 2000  # held-out samples that set the limit: more hardly move it
+CLOSEST = 64  # pairs kept
+
+Features = tuple[Float[Tensor, "m F"], Float[Tensor, "t F"], Float[Tensor, "h F"]]
+
+
+@dataclass(frozen=True)
+class Published:
+    """Figures from the literature, of the generated samples: of features where they are given, else of native space.
+
+    Attributes:
+        c_t: Mann-Whitney's Z of distances to the training set, against held-out samples; below 0 is nearer.
+        c_t_p: probability of so low a value for fresh samples.
+        c_t_cells: mean Z over cells of the training set (None: no features, or cells too small).
+        authenticity: share that is farther from its nearest training sample than that from its next; None: no features.
+        authenticity_held: the same of held-out samples.
+    """
+
+    c_t: float
+    c_t_p: float
+    c_t_cells: float | None
+    authenticity: float | None
+    authenticity_held: float | None
+
+
+@dataclass(frozen=True)
+class Copying:
+    """What was found.
+
+    Attributes:
+        scores: suspicion of each generated sample; 0 is the median of held-out samples, about 1 the threshold.
+        nearest: index of the training sample each is nearest to.
+        closest: (sample, training sample, suspicion beyond the threshold), the most suspicious first.
+        alarm: threshold, counts and probabilities.
+        held: held-out samples that set the threshold.
+        published, controls: see there.
+    """
+
+    scores: Float[Tensor, " m"]
+    nearest: Int[Tensor, " m"]
+    closest: tuple[tuple[int, int, float], ...]
+    alarm: Alarm
+    held: int
+    published: Published
+    controls: Controls
+
+    @property
+    def threshold(self) -> float:
+        return self.alarm.threshold
+
+    @property
+    def share(self) -> float:
+        """Of generated samples above the threshold."""
+        return self.alarm.flagged / self.alarm.m
+
+    @property
+    def rings(self) -> bool:
+        return self.alarm.rings
+
+    @property
+    def sentence(self) -> str | None:
+        """For the verdict; None where nothing rings."""
+        return f"Training samples are copied: {self._counted}." if self.rings else None
+
+    @property
+    def _counted(self) -> str:
+        a = self.alarm
+        counted = (
+            f"{a.flagged:,} of {a.m:,} samples ({self.share:.1%}) are nearer to a training sample than all but "
+            f"{a.rate:.1%} of real held-out samples are (chance: about {a.rate * a.m:.0f}; p = {a.p_share:.1g})"
+        )
+        if a.beyond:
+            counted += f", {a.beyond:,} of them nearer than all {self.held:,} held-out ones (p = {a.p_beyond:.1g})"
+        return counted + (f", {a.far:,} so near that chance cannot explain it" if a.far else "")
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        p = self.published
+        told = [self.sentence or f"No copying was found: {self._counted}."]
+        if self.alarm.rate > 0.015:
+            told.append(f"With {self.held} held-out samples the limit can be no finer than {self.alarm.rate:.1%}.")
+        told += self.controls.sentences
+        told.append(
+            f"C_T = {p.c_t:.1f} (Meehan et al. 2020; far below 0: nearer to training samples than held-out ones are; "
+            f"p = {p.c_t_p:.1g})."
+        )
+        if p.authenticity is not None and p.authenticity_held is not None:
+            told.append(
+                f"Authenticity {p.authenticity:.1%}, of held-out samples {p.authenticity_held:.1%} (Alaa 2022)."
+            )
+        return tuple(told)
+
+    def to_json(self) -> dict[str, Any]:
+        """Title, sentences and numbers."""
+        told = vars(self.alarm) | vars(self.published) | {"share": self.share, "rings": self.rings, "held": self.held}
+        interval = binomial.interval(self.alarm.flagged, self.alarm.m)
+        numbers = told | {"share_interval": interval, "controls": self.controls.to_json()}
+        return {"title": "Copying", "sentences": list(self.sentences), "numbers": numbers}
+
+
+def copying(made: Samples, train: Samples, held: Samples, features: Features | None = None, seed: int = 0) -> Copying:
+    """Looks for copies of `train` among `made`.
+
+    Args:
+        held: real samples that the model never saw, of the training samples' distribution.
+        features: of made, train and held, by one embedder.
+
+    Raises:
+        UserError: there are no held-out samples.
+    """
+    if not len(held):
+        raise UserError("copies cannot be told from chance without held-out samples; keep some samples apart.")
+    rows = torch.linspace(0, len(held) - 1, min(HELD, len(held))).long()
+    held = held.take(rows)
+    space = Texts(train, held) if train.x is None else Pictures(train)
+    ours, theirs = space.look(made), space.look(held)
+    edited = {kind: space.look(copies).columns for kind, copies in controls.planted(train, seed).items()}
+    among = None if features is None else [f.float() for f in (features[0], features[1], features[2][rows])]
+    seen = None if among is None else near(nearest.look(among[0], among[1]), nearest.look(among[2], among[1]))
+    columns, unit, limits = judged(ours, theirs, seen)
+    scores = unit.score(columns)
+    told = alarm(scores, limits)
+    by_features = scores > unit.score(ours.columns)
+    index = ours.nearest if seen is None else torch.where(by_features, seen[0].nearest, ours.nearest)
+    return Copying(
+        scores=scores,
+        nearest=index,
+        closest=closest(scores, index, told.threshold),
+        alarm=told,
+        held=len(held),
+        published=published(ours, theirs, None if seen is None or among is None else (*seen, *among), seed),
+        controls=checked(edited, unit, told.threshold, beside(theirs, seen and seen[1]), seed),
+    )
+
+
+def near(ours: Looked, theirs: Looked) -> tuple[Looked, Looked]:
+    """Suspicion of features only where the nearest training sample is nearer than half of the held-out ones have it:
+    what lies far from all (noise, a mean) is no copy, however its neighbours lie."""
+    limit = theirs.distance.median()
+    return tuple(  # pyright: ignore[reportReturnType]
+        replace(looked, columns=looked.columns * (looked.distance <= limit)[:, None]) for looked in (ours, theirs)
+    )
+
+
+def judged(ours: Looked, theirs: Looked, seen: tuple[Looked, Looked] | None) -> tuple[Tensor, Unit, Tensor]:
+    """All columns of the generated samples, the unit that held-out samples set, and their scores in it."""
+    columns = beside(theirs, seen and seen[1])
+    unit = Unit.of(columns, theirs.columns.shape[1])
+    return beside(ours, seen and seen[0]), unit, unit.score(columns)
+
+
+def beside(native: Looked, features: Looked | None) -> Float[Tensor, "n c"]:
+    """Columns of native space, then that of features."""
+    return native.columns if features is None else torch.cat((native.columns, features.columns), 1)
+
+
+def closest(scores: Tensor, index: Tensor, threshold: float) -> tuple[tuple[int, int, float], ...]:
+    order = scores.argsort(descending=True)[:CLOSEST].tolist()
+    return tuple((i, int(index[i]), float(scores[i]) - threshold) for i in order)
+
+
+def checked(edited: dict[str, Tensor], unit: Unit, threshold: float, held: Tensor, seed: int) -> Controls:
+    """Planted copies are scored in native space alone: features of them are not there, and could only add."""
+    found = {kind: (int((unit.score(c) > threshold).sum()), len(c)) for kind, c in edited.items()}
+    flagged, rings = controls.fresh(held, next(iter(edited.values())).shape[1], seed)
+    return Controls(found, flagged, rings)
+
+
+def published(ours: Looked, theirs: Looked, seen: tuple[Any, ...] | None, seed: int) -> Published:
+    """C_T and authenticity; `seen`: the searches of made and held, and the features of made, train and held."""
+    if seen is None:
+        z = three_sample.z(ours.distance, theirs.distance)
+        return Published(z, three_sample.p_value(z), None, None, None)
+    made, held, made_features, train_features, held_features = seen
+    centres = three_sample.cells(train_features, seed)
+    own = [three_sample.cell_of(f, centres) for f in (made_features, held_features)]
+    z = three_sample.z(made.distance, held.distance)
+    return Published(
+        c_t=z,
+        c_t_p=three_sample.p_value(z),
+        c_t_cells=three_sample.c_t((made.distance, own[0]), (held.distance, own[1])),
+        authenticity=nearest.authenticity(made, train_features),
+        authenticity_held=nearest.authenticity(held, train_features),
+    )

@@ -1,0 +1,31 @@
+"""What a training cost: minutes, arithmetic, energy, and whether the energy was measured or estimated."""
+
+import os
+from typing import Any
+
+from aurify.run import Run, read_json
+
+WATTS_PER_CORE = 10.0  # of a busy server or laptop core with its share of memory and supply: an estimate, and called so
+
+
+def cost(run: Run) -> dict[str, Any]:
+    """Facts for the report: minutes, threads, flops, energy_wh, energy_source; what is not known is left out."""
+    plan, facts = run.card.plan, dict[str, Any]()
+    timing = run.path / "timing.json"
+    kept = read_json(timing) if timing.is_file() else {}
+    seconds = kept.get("seconds") or plan.get("seconds")
+    threads = run.training.threads or os.cpu_count() or 1
+    facts["threads"] = threads
+    if "flops" in plan:
+        facts["flops"] = plan["flops"]
+    if not seconds:
+        return facts
+    facts["minutes"] = seconds / 60
+    facts["minutes_source"] = "measured" if "seconds" in kept else "predicted"
+    if "joules" in kept:
+        facts |= {"energy_wh": kept["joules"] / 3600, "energy_source": "measured by the processor's own counter"}
+    else:
+        watts = threads * WATTS_PER_CORE
+        facts["energy_wh"] = watts * seconds / 3600
+        facts["energy_source"] = f"estimated, {WATTS_PER_CORE:g} W for each of {threads} threads"
+    return facts

@@ -1,0 +1,123 @@
+"""Texts of any language as 64 numbers: latent semantic analysis of character n-grams (Deerwester et al. 1990).
+
+    a_ig = (1 + ln c_ig) (1 + ln (1 + N) / (1 + d_g)),   |a_i| = 1        A ~ U S V^T,   features a_i V
+
+c_ig  how often gram g, a hash of 1 to 4 characters in a row, stands in text i
+d_g   in how many of the N training texts it stands
+V     64 right singular vectors of A, by a randomised range finder (Halko et al. 2011, Alg. 4.4)
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from aurify.evaluate.embedder import Embedder, hashed
+from aurify.evaluate.samples import Samples
+from aurify.rng import derive
+from aurify.spec import Tokens
+
+LONGEST = 4
+DIMS = 2**16  # hashes
+FEATURES = 64
+SPARE = 16  # further directions, so that the last of the 64 are found well
+ROUNDS = 3  # power iterations
+FITTED_ON = 2**22  # characters
+AT_ONCE = 512  # texts
+
+
+class Ngrams(Embedder):
+    kind = Tokens
+    title: ClassVar[str] = "character n-grams"
+    source: ClassVar[str] = "latent semantic analysis, Deerwester et al. 1990"
+    idf: Float[Tensor, " D"]
+    V: Float[Tensor, "D F"]
+
+    @classmethod
+    def suits(cls, train: Samples) -> int:
+        return 2 if len(train) and isinstance(train.natives[0], str) else 0
+
+    def fit(self, train: Samples, seed: int = 0) -> Iterator[float]:
+        texts = _chosen(train, seed)
+        counts = Rows.of(texts)
+        yield 0.1
+        d = torch.bincount(counts.column, minlength=DIMS)
+        self.idf = 1 + ((1 + len(texts)) / (1 + d)).log()
+        A = self._weighted(counts)
+        generator = torch.Generator().manual_seed(derive("n-gram features", seed))
+        Q = torch.randn(DIMS, min(FEATURES + SPARE, len(texts)), generator=generator)
+        A_T = A.transposed(DIMS)
+        for done in range(ROUNDS):  # subspace iteration: large singular values draw apart from small ones
+            Q = torch.linalg.qr(A_T @ torch.linalg.qr(A @ Q).Q).Q
+            yield (done + 1) / (ROUNDS + 1)
+        R = torch.linalg.qr(A @ Q).R  # A Q and its triangle have the same right singular vectors
+        self.V = Q @ torch.linalg.svd(R).Vh[:FEATURES].T
+        self.weights = hashed((self.idf, self.V))
+        yield 1.0
+
+    def embed(self, samples: Samples) -> Float[Tensor, "n F"]:
+        parts = [list(samples.natives[i : i + AT_ONCE]) for i in range(0, len(samples), AT_ONCE)]
+        return torch.cat([torch.empty(0, self.V.shape[1]), *(self._weighted(Rows.of(part)) @ self.V for part in parts)])
+
+    def _weighted(self, counts: "Rows") -> "Rows":
+        """a_ig of counts."""
+        a = (1 + counts.value.log()) * self.idf[counts.column]
+        each = counts.start.diff(append=torch.tensor([len(a)]))
+        row = torch.repeat_interleave(each)
+        length = torch.zeros(len(each), dtype=torch.float64).index_add_(0, row, a.double().square()).sqrt().float()
+        return Rows(counts.start, counts.column, a / length[row])
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A sparse matrix: row i has `value` at `column`, both from start[i] to start[i + 1]."""
+
+    start: Int[Tensor, " n"]
+    column: Int[Tensor, " G"]
+    value: Float[Tensor, " G"]
+
+    @classmethod
+    def of(cls, texts: Sequence[str]) -> "Rows":
+        """How often each hash of 1 to 4 characters stands in each text."""
+        found = [np.unique(_hashes(text), return_counts=True) for text in texts]
+        sizes = np.array([len(column) for column, _ in found], np.int64)
+        columns, counts = (np.concatenate(part) for part in zip(*found, strict=True))
+        start = torch.from_numpy(np.cumsum(sizes) - sizes)
+        return cls(start, torch.from_numpy(columns), torch.from_numpy(counts).float())
+
+    def __matmul__(self, dense: Float[Tensor, "D F"]) -> Float[Tensor, "n F"]:
+        """Each row is summed on its own, in the order of its columns, whatever other rows there are."""
+        return F.embedding_bag(self.column, dense.contiguous(), self.start, mode="sum", per_sample_weights=self.value)
+
+    def transposed(self, columns: int) -> "Rows":
+        row = torch.repeat_interleave(self.start.diff(append=torch.tensor([len(self.column)])))
+        order = self.column.argsort(stable=True)
+        size = torch.bincount(self.column, minlength=columns)
+        return Rows(size.cumsum(0) - size, row[order], self.value[order])
+
+
+def _hashes(text: str) -> Int[np.ndarray, " G"]:
+    """A number below 2^16 for every 1, 2, 3 and 4 characters in a row."""
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
+    hashes, gram = [], np.zeros(len(codes) + 1, np.uint64)
+    for n in range(1, min(LONGEST, len(codes)) + 1):
+        gram = (gram[:-1] + codes[n - 1 :] + np.uint64(n)) * np.uint64(0x9E3779B97F4A7C15)
+        gram ^= gram >> np.uint64(29)
+        hashes.append((gram * np.uint64(0xBF58476D1CE4E5B9)) >> np.uint64(48))
+    return np.concatenate([np.empty(0, np.int64), *(h.astype(np.int64) for h in hashes)])
+
+
+def _chosen(train: Samples, seed: int) -> list[str]:
+    """Training texts in random order, up to FITTED_ON characters."""
+    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(derive("n-gram texts", seed)))
+    texts, left = [], FITTED_ON
+    for i in order.tolist():
+        if left > 0:
+            texts.append(train.natives[i])
+            left -= len(texts[-1])
+    return texts

@@ -1,0 +1,150 @@
+"""All figures of one set of samples: every metric that goes with the data, its floor and its plain baselines."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+
+from aurify.atomic import write
+from aurify.evaluate import baselines, embedder, interval, metric
+from aurify.evaluate.embedder import Embedder
+from aurify.evaluate.figure import Figure, Protocol
+from aurify.evaluate.metric import Metric
+from aurify.evaluate.samples import Samples
+from aurify.evaluate.sources import Real
+from aurify.evaluate.verdict import Skill
+from aurify.home import home
+
+Doing = tuple[str, float]  # what is being done, and the share of it done
+
+COPIES = "training samples"  # among the baselines, for comparison: no distance finds fault with them
+FEW = 50  # samples on each side below which no verdict is given
+FIRST = ("frechet", "kid")  # principal figures, the first that is defined
+
+
+@dataclass(frozen=True)
+class Views:
+    """Everything that a metric may look at, of the samples, the real ones and the baselines, by name."""
+
+    features: dict[str, Tensor]
+    probabilities: dict[str, Tensor]
+    texts: dict[str, list[str]]
+    likelihood: dict[str, Tensor]  # rows (nats, symbols, characters) of the reference, by model
+
+
+def fitted(train: Samples, seed: int, data: str) -> Iterator[Doing | list[Embedder]]:
+    """The embedders that suit the data, the best first, learned from the training split.
+
+    `data` is a hash of the data set: what was learned from it is kept on this machine and used again, so that all runs
+    on the same data are measured by the same features. "" keeps nothing.
+    """
+    kinds = {name: embedder.load(name) for name in embedder.names()}
+    made: list[Embedder] = []
+    for name in sorted((k for k in kinds if kinds[k].suits(train)), key=lambda k: -kinds[k].suits(train)):
+        one, path = kinds[name](), home() / "embedders" / f"{name}-{data[:32]}-{seed}.safetensors"
+        if data and path.is_file():
+            one.restore(load(path.read_bytes()), train)
+        else:
+            for share in one.fit(train, seed):
+                yield f"fitting: {one.title}", share
+            if data and one.state():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write(path, save(one.state()))
+        made.append(one)
+    yield made
+
+
+def views(one: Embedder, sets: dict[str, Samples], likelihood: dict[str, Tensor]) -> Iterator[Doing | Views]:
+    """What `one` sees of each set."""
+    features, probabilities, texts = {}, {}, {}
+    for done, (name, samples) in enumerate(sets.items()):
+        yield f"looking at samples: {one.title}", done / len(sets)
+        features[name] = one.embed(samples).double()
+        p = one.probabilities(samples)
+        if p is not None:
+            probabilities[name] = p.double()
+        if samples.x is None and isinstance(samples.natives[0], str):
+            texts[name] = list(samples.natives)
+    yield Views(features, probabilities, texts, likelihood)
+
+
+def sets_of(made: Samples, real: Real, n: int, seed: int) -> dict[str, Samples]:
+    """Equal numbers of every set: "made", "reference", "fresh" (for the floor), the baselines, and training samples."""
+    cut = {"made": made, "reference": real.reference, "fresh": real.fresh}
+    cut = {name: samples.take(range(n)) for name, samples in cut.items()}
+    return cut | baselines.plain(real.train, n, seed) | {COPIES: baselines.copies(real.train, n, seed)}
+
+
+def figures(seen: Views, protocol: Protocol, names: tuple[str, ...]) -> Iterator[Doing | Figure]:
+    """A figure for each metric that is defined here."""
+    for done, name in enumerate(names):
+        kind = metric.load(name)
+        yield kind.title, done / len(names)
+        looked: dict[str, Any] = getattr(seen, kind.of)
+        if "made" in looked and len(looked["made"]) >= kind.smallest:
+            found = figure(name, kind(), looked, protocol)
+            if math.isfinite(found.measured.value):
+                yield found
+
+
+def figure(name: str, one: Metric, looked: dict[str, Any], protocol: Protocol) -> Figure:
+    """The samples' figure with that of fresh real ones and of each baseline, all against the same reference."""
+    reference = looked.get("reference", looked["made"])
+    measured = {
+        kind: interval.measure(one, reference, made, protocol.seed)
+        for kind, made in looked.items()
+        if kind != "reference"
+    }
+    mine, floor = measured.pop("made"), measured.pop("fresh", None)
+    plain = protocol if one.of in ("features", "probabilities") else replace(protocol, embedder="", weights="")
+    return Figure(name, one.title, one.better, one.source, mine, floor, measured, plain)
+
+
+def principal(found: list[Figure], width: int) -> Figure | None:
+    """The figure that the verdict rests on: Frechet needs twice as many samples as features, KID some dozens."""
+    by_name = {f.metric: f for f in reversed(found) if f.floor is not None}
+    for name in FIRST:
+        f = by_name.get(name)
+        if f is not None and f.protocol.n >= (2 * width if name == "frechet" else FEW):
+            return f
+    return None
+
+
+def skill(f: Figure) -> Skill:
+    """(baseline - made) / (baseline - floor) against the best baseline, with the paired jackknife's interval."""
+    assert f.floor is not None
+    name = min(plain(f), key=lambda k: f.ceilings[k].value)
+    baseline = f.ceilings[name]
+    floor = max(f.floor, f.ceilings.get(COPIES, f.floor), key=lambda m: m.value)
+
+    def share(base: Any, made: Any, floor: Any) -> Any:
+        return (base - made) / (base - floor)
+
+    value = share(baseline.value, f.measured.value, floor.value)
+    without = share(*(torch.tensor(m.without, dtype=torch.float64) for m in (baseline, f.measured, floor)))
+    half = interval.STUDENT * interval.spread(without)
+    return Skill(value, (value - half, value + half), f"the {f.title}", name)
+
+
+def plain(f: Figure) -> list[str]:
+    """Names of the baselines that are not training samples."""
+    return [name for name in f.ceilings if name != COPIES]
+
+
+def likelier(found: list[Figure]) -> str | None:
+    """That the model predicts unseen samples better than every baseline, where the paired intervals show it."""
+    for f in found:
+        if f.metric == "bits_per_character" and f.ceilings:
+            best = min(f.ceilings, key=lambda k: f.ceilings[k].value)
+            gain = interval.difference(f.measured, f.ceilings[best])
+            if gain.interval[1] < 0:
+                low, high = -gain.interval[1], -gain.interval[0]
+                return (
+                    f"It predicts unseen text better than the best plain baseline ({best}): {f.measured.value:.3g} "
+                    f"bits per character against {f.ceilings[best].value:.3g} ({low:.2g} to {high:.2g} fewer)."
+                )
+    return None

@@ -1,0 +1,149 @@
+"""Membership inference: can an attacker tell training samples from others? True positives at 1 % false positives.
+
+    score       greater where the attacker believes a sample was trained on
+    threshold   the k-th greatest score of samples that were not: a false-positive rate of k / (n + 1)
+    recognised  share of training samples above it; where nothing leaks it is that rate
+
+At few false positives, because an attack that is nearly always right about a few people is worse than one that is a
+little right about all (Carlini et al. 2022, "Membership Inference Attacks From First Principles", Section 4). The
+attacks are plain ones, likelihood or loss (Yeom et al. 2018) or distance to what was generated (Hilprecht et al. 2019):
+what they find leaks at least.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from aurify.cond import Cond
+from aurify.evaluate import binomial
+from aurify.evaluate.alarm import rank
+from aurify.evaluate.nearest import neighbours
+from aurify.family import Family
+from aurify.rng import BatchRng, derive
+from aurify.spec import Tokens
+
+RATE = 0.01  # false positives
+DRAWS = 8  # of noise, each the same for every sample
+BATCH = 16
+
+Scores = Float[Tensor, " n"]
+
+
+@dataclass(frozen=True)
+class Membership:
+    """What an attack recognises.
+
+    Attributes:
+        attack: what its score is, in a few words.
+        rate: of false positives.
+        recognised: share of training samples, with its 95 % interval; the threshold's own chance is in it.
+        members, others: samples tried.
+    """
+
+    attack: str
+    rate: float
+    recognised: float
+    interval: tuple[float, float]
+    members: int
+    others: int
+
+    @property
+    def leaks(self) -> bool:
+        """Whether more are recognised than chance allows."""
+        return self.interval[0] > self.rate
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        low, high = self.interval
+        found = (
+            f"By {self.attack}, {self.recognised:.1%} of {self.members:,} training samples can be told from "
+            f"{self.others:,} held-out ones at {self.rate:.1%} false positives (95 % interval {low:.1%} to {high:.1%})"
+        )
+        if self.leaks:
+            return (f"{found}: the model tells which samples it was trained on.",)
+        return (f"{found}: no more than chance, {self.rate:.1%}, explains. Stronger attacks may see more.",)
+
+    def to_json(self) -> dict[str, Any]:
+        """Title, sentences and numbers."""
+        numbers = vars(self) | {"leaks": self.leaks}
+        return {"title": "Membership inference", "sentences": list(self.sentences), "numbers": numbers}
+
+
+def membership(
+    members: Float[Tensor, " m"], others: Float[Tensor, " n"], attack: str = "loss", rate: float = RATE
+) -> Membership:
+    """From the scores of training samples and of samples that were not trained on; of 100 of these at least, or the
+    false-positive rate is coarser: 1 / (n + 1).
+
+    The interval joins two of 97.5 %: of the threshold, between two held-out scores (the number above the true one is
+    binomial), and of the share above either (Clopper & Pearson).
+    """
+    n, m = len(others), len(members)
+    k = rank(n, rate)
+    share = k / (n + 1)
+    ordered = others.sort(descending=True).values
+    fewest, most = counts(n, share, 0.0125)
+    above = lambda i: int((members > ordered[i - 1]).sum()) if i <= n else m  # noqa: E731
+    low = binomial.interval(above(fewest), m, 0.975)[0] if fewest else 0.0
+    high = binomial.interval(above(most + 1), m, 0.975)[1]
+    return Membership(attack, share, above(k) / m, (low, high), m, n)
+
+
+def counts(n: int, p: float, tail: float) -> tuple[int, int]:
+    """Bin(n, p) is below the first, and above the second, with probability at most `tail` each."""
+    fewest = 0
+    while 1 - binomial.at_least(fewest + 1, n, p) <= tail:
+        fewest += 1
+    most = fewest
+    while binomial.at_least(most + 1, n, p) > tail:
+        most += 1
+    return fewest, most
+
+
+def attack_of(model: Family) -> str:
+    """Which attack suits a family: its likelihood, its loss, or, where a loss is a game's, distance."""
+    if type(model).log_prob is not Family.log_prob:
+        return "likelihood"
+    return "loss" if len(model.phases()) == 1 else "distance to the nearest generated sample"
+
+
+def by_likelihood(model: Family, x: Tensor, cond: Cond) -> Iterator[float | Scores]:
+    """log p(x), of tokens a symbol; yields the share done, at last the scores. x: widened (n, ...), on the CPU."""
+    found = []
+    for start in range(0, len(x), BATCH):
+        rows = slice(start, start + BATCH)
+        part = x[rows]
+        with torch.inference_mode():
+            nats = model.log_prob(part.to(model.device), at(cond, rows).to(model.device)).double().cpu()
+        found.append(nats / model.spec.mask(part).sum(1) if isinstance(model.spec, Tokens) else nats)
+        yield min(1.0, (start + BATCH) / len(x))
+    yield torch.cat(found)
+
+
+def by_loss(model: Family, x: Tensor, cond: Cond, seed: int = 0, draws: int = DRAWS) -> Iterator[float | Scores]:
+    """Minus the training loss of each sample alone, mean over draws of noise that are the same for all samples; yields
+    the share done, at last the scores. x: widened (n, ...), on the CPU."""
+    (phase,) = model.phases()
+    found = torch.zeros(len(x), dtype=torch.float64)
+    for i in range(len(x)):
+        rows = slice(i, i + 1)
+        one, asked = x[rows].to(model.device), at(cond, rows).to(model.device)
+        for draw in range(draws):
+            with torch.no_grad():
+                loss = model.loss(one, asked, phase.name, BatchRng(derive("membership", seed, draw), 1))["loss"]
+            found[i] -= float(loss) / draws
+        yield (i + 1) / len(x)
+    yield found
+
+
+def by_distance(features: Float[Tensor, "n F"], made: Float[Tensor, "m F"]) -> Scores:
+    """Minus the distance to the nearest generated sample."""
+    return -neighbours(features, made, 1)[0][:, 0]
+
+
+def at(cond: Cond, rows: slice) -> Cond:
+    return cond.each(lambda slot: slot[rows])

@@ -1,0 +1,100 @@
+"""Squared maximum mean discrepancy of a Gaussian kernel (Gretton et al. 2012, Eq. 3), unbiased.
+
+    k(x, y) = exp(-|x - y|^2 / (2 s^2)),  s^2 the median of |x_i - x_j|^2 over pairs of real samples
+    d2 = mean over i != j of k(x_i, x_j) + mean over i != j of k(y_i, y_j) - 2 mean of k(x_i, y_j)
+
+Unlike the cubic kernel it is characteristic: in the limit no difference between distributions escapes it. The median
+comes from a histogram whose bins are 0.8 % wide, between whose edges it is interpolated; leaving samples out then needs
+no sorting anew.
+"""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from aurify.evaluate.kernels import mmd2, parts, squared_distances
+from aurify.evaluate.metric import Metric
+
+MANTISSA = 16  # bits of a float32 that a bin does not tell apart; 7 of its fraction are left: 2^-7 = 0.8 %
+BINS = 0x7F800000 >> MANTISSA  # of all finite positive float32
+
+
+class Mmd(Metric):
+    """Lower is better. 0 on average for equal distributions, so that a sample of it may lie below zero; a set with
+    itself has less than zero. At most 2.
+    """
+
+    of = "features"
+    title = "MMD, Gaussian kernel"
+    source = "Gretton et al. 2012, Eq. 3, bandwidth the median distance of real samples"
+    better = "lower"
+    unbiased = True
+    smallest = 3
+    sees = ("noise", "blur", "dropped-modes")
+
+    def value(self, real: Float[Tensor, "n F"], made: Float[Tensor, "m F"]) -> float:
+        nobody = torch.ones(len(real), dtype=torch.long), torch.ones(len(made), dtype=torch.long)
+        return float(discrepancies(real, made, nobody, 1))  # without block 0, which is empty
+
+    def without(
+        self,
+        real: Float[Tensor, "n F"],
+        made: Float[Tensor, "m F"],
+        blocks: tuple[Int[Tensor, " n"], Int[Tensor, " m"]],
+    ) -> Float[Tensor, " B"]:
+        return discrepancies(real, made, blocks, int(torch.cat(blocks).max()) + 1)
+
+
+def discrepancies(
+    x: Float[Tensor, "n F"], y: Float[Tensor, "m F"], blocks: tuple[Int[Tensor, " n"], Int[Tensor, " m"]], count: int
+) -> Float[Tensor, " B"]:
+    """d2 without block b, for b = 0 ... count - 1."""
+    centre = x.mean(0)  # of no consequence but for rounding
+    x, y = x - centre, y - centre
+    s2 = medians_without(x, blocks[0], count)
+    of_x, of_y = ((block[:, None] != torch.arange(count)).double() for block in blocks)
+    n, m = of_x.sum(0), of_y.sum(0)
+    xx, yy, xy = sums(x, x, of_x, of_x, s2), sums(y, y, of_y, of_y, s2), sums(x, y, of_x, of_y, s2)
+    return mmd2(xx - n, yy - m, xy, n, m)  # k(x, x) = 1
+
+
+def sums(
+    x: Float[Tensor, "n F"], y: Float[Tensor, "m F"], of_x: Float[Tensor, "n B"], of_y: Float[Tensor, "m B"],
+    s2: Float[Tensor, " B"],
+) -> Float[Tensor, " B"]:  # fmt: skip
+    """The sum of k over all pairs of each selection, whose bandwidths differ."""
+    total = torch.zeros_like(s2)
+    scale = -0.5 / s2.clamp(min=1e-300)
+    for rows in parts(len(x), len(y)):
+        d2 = squared_distances(x[rows], y)
+        if x is y:
+            d2.diagonal(rows.start).zero_()
+        for b in range(len(s2)):
+            total[b] += of_x[rows, b] @ (d2 * scale[b]).exp_() @ of_y[:, b]
+    return total
+
+
+def medians_without(x: Float[Tensor, "n F"], block: Int[Tensor, " n"], count: int) -> Float[Tensor, " B"]:
+    """The median of |x_i - x_j|^2 over pairs, without block b; floats above zero are ordered as their bits are."""
+    touching, both = x.new_zeros(count + 1, BINS + 1), x.new_zeros(count + 1, BINS + 1)
+    row = block.clamp(max=count)
+    for rows in parts(len(x), len(x)):
+        d2 = squared_distances(x[rows], x)
+        d2.diagonal(rows.start).fill_(torch.inf)  # the bin after the last
+        cell = (d2.float().view(torch.int32) >> MANTISSA) + row[rows, None] * (BINS + 1)
+        touching += torch.bincount(cell.flatten(), minlength=touching.numel()).view_as(touching)
+        same = cell[row[rows, None] == row]
+        both += torch.bincount(same, minlength=both.numel()).view_as(both)
+    counts = (touching.sum(0) - 2 * touching[:count] + both[:count])[:, :BINS]
+    return interpolated_median(counts)
+
+
+def interpolated_median(counts: Float[Tensor, "B bins"]) -> Float[Tensor, " B"]:
+    """Where half of the counts lie below, each bin's spread evenly from its edge to the next."""
+    edges = (torch.arange(BINS + 1, dtype=torch.int32) << MANTISSA).view(torch.float32).double()
+    below = counts.cumsum(1)
+    half = below[:, -1:] / 2
+    k = torch.searchsorted(below, half).clamp(max=BINS - 1)
+    inside = 1 - (below.gather(1, k) - half) / counts.gather(1, k).clamp(min=1)
+    k = k[:, 0]
+    return edges[k] + inside[:, 0] * (edges[k + 1] - edges[k])

@@ -1,0 +1,198 @@
+"""Evaluating a run: its samples against what it never saw, its likelihoods, what it cost, and how it learned."""
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from aurify import sample as sampling
+from aurify.atomic import explained, write
+from aurify.cond import from_labels
+from aurify.evaluate import assess, likelihood, sources
+from aurify.evaluate import membership as attacks
+from aurify.evaluate.assess import Case
+from aurify.evaluate.card import card
+from aurify.evaluate.cost import cost
+from aurify.evaluate.figures import Doing
+from aurify.evaluate.membership import Membership
+from aurify.evaluate.page import page
+from aurify.evaluate.report import Report
+from aurify.evaluate.samples import Samples
+from aurify.evaluate.sources import Real
+from aurify.evaluate.usefulness import Usefulness, usefulness
+from aurify.run import Run
+from aurify.spec import Grid
+
+N = 1000  # samples that a run is judged by, where its data allow
+ATTACKED = 200  # training samples, and as many others, that membership is guessed of
+BAD_NEWS = ("rolled-back", "not-finite", "collapse", "damaged")
+
+
+def evaluate(run: Run, n: int = N, seed: int = 1, options: dict[str, Any] | None = None) -> Iterator[Doing | Report]:
+    """Makes n samples, judges them, and writes report.json, report.html and MODEL_CARD.md; at last the report.
+
+    Raises:
+        UserError: no checkpoint, no held-out samples, or the data have changed.
+    """
+    real = sources.of_store(run.store, seed)
+    made: Samples | None = None
+    for found in sources.of_run(run, min(n, max(real.most, 50)), seed, options or {}):
+        if isinstance(found, Samples):
+            made = found
+        else:
+            yield "sampling", found
+    assert made is not None
+    rows: dict[str, Any] = {}
+    for found in likelihoods(run, real, seed):
+        if isinstance(found, dict):
+            rows = found
+        else:
+            yield found
+    further: dict[str, Any] = {}
+    for found in findings(run, made, real, seed):
+        if isinstance(found, dict):
+            further = found
+        else:
+            yield found
+    case = replace(case_of(run, made, real, rows, seed, options or {}), further=further)
+    for found in assess.assess(case):
+        if isinstance(found, Report):
+            save(found, run.path / "report", run.path / "MODEL_CARD.md")
+        yield found
+
+
+def likelihoods(run: Run, real: Real, seed: int) -> Iterator[Doing | dict[str, Any]]:
+    """Rows of the reference by model: "made" is the run's, beside the plain n-gram's for texts."""
+    model, _ = sampling.load_model(run)
+    rows: dict[str, Any] = {}
+    for found in likelihood.likelihood(run, model, real.reference):
+        if isinstance(found, float):
+            yield "likelihood of held-out samples", found
+        elif found is not None:
+            rows["made"] = found
+    if rows and not isinstance(run.spec, Grid) and isinstance(real.reference.natives[0], str):
+        yield "likelihood of a plain n-gram model", 0.0
+        rows["n-gram"] = likelihood.of_ngram(real.train, real.reference, run.spec.variable, seed)
+    yield rows
+
+
+def findings(run: Run, made: Samples, real: Real, seed: int) -> Iterator[Doing | dict[str, Any]]:
+    """Membership inference, and for labelled data whether generating helped, as JSON by name."""
+    found: dict[str, Any] = {}
+    for step in attacked(run, made, real, seed):
+        if isinstance(step, Membership):
+            found["membership"] = step.to_json()
+        else:
+            yield step
+    for step in usefulness(made, real.train, real.reference, seed):
+        if isinstance(step, float):
+            yield "does generating help?", step
+        elif isinstance(step, Usefulness):
+            found["usefulness"] = step.to_json()
+    yield found
+
+
+def attacked(run: Run, made: Samples, real: Real, seed: int) -> Iterator[Doing | Membership]:
+    """The attack that suits the family, on as many training samples as unseen ones."""
+    model, _ = sampling.load_model(run)
+    attack = attacks.attack_of(model)
+    unseen = sources.joined([real.reference, real.fresh])
+    sets = [some.take(sources.spread(len(some), ATTACKED).tolist()) for some in (real.train, unseen)]
+    if attack.startswith("distance"):
+        scores = [attacks.by_distance(raw(part), raw(made)) for part in sets]
+    else:
+        scores = []
+        for part in sets:
+            x, cond = likelihood.stored(run, part), from_labels(part.labels, run.cond)
+            score = attacks.by_likelihood(model, x, cond) if attack == "likelihood" else attacks.by_loss(model, x, cond)
+            for step in score:
+                if isinstance(step, float):
+                    yield "membership inference", (len(scores) + step) / 2
+                else:
+                    scores.append(step)
+    yield attacks.membership(scores[0], scores[1], attack)
+
+
+def raw(samples: Samples) -> Tensor:
+    assert samples.x is not None, "a family without likelihood and with several phases makes grids"
+    return samples.x.flatten(1)
+
+
+def case_of(run: Run, made: Samples, real: Real, rows: dict[str, Any], seed: int, options: dict[str, Any]) -> Case:
+    notices = [e["text"] for e in run.log() if e.get("event") == "notice" and e.get("kind") in BAD_NEWS]
+    return Case(
+        made=made,
+        real=real,
+        codec=run.codec,
+        data=facts(run),
+        preprocessing=preprocessing(run),
+        seed=seed,
+        options=options,
+        trained_on=True,
+        command=f"aurify evaluate {run.path} -n {len(made)} --seed {seed}"
+        + "".join(f" --set {k}={v}" for k, v in options.items()),
+        subject=subject(run),
+        cost=cost(run),
+        curves=curves(run),
+        notices=tuple(dict.fromkeys(notices)),
+        likelihood=rows,
+    )
+
+
+def facts(run: Run) -> dict[str, Any]:
+    """The data set in the report."""
+    data, labels = run.data, list(run.cond.labels)
+    told = {"source": data.source, "hash": data.hash, "counts": data.counts, "labels": labels}
+    return told | {"notes": list(run.codec.notes), "licences": data.report.get("licences", [])}
+
+
+def preprocessing(run: Run) -> str:
+    if isinstance(run.spec, Grid):
+        return f"{' x '.join(map(str, run.spec.size))}, {run.spec.channels} channels, -1 to 1"
+    return f"at most {run.spec.length} of {run.spec.vocab} symbols, decoded"
+
+
+def subject(run: Run) -> dict[str, Any]:
+    plan = run.card.plan
+    return {
+        "run": run.path.name, "family": run.card.family, "codec": run.card.codec, "parameters": plan.get("parameters"),
+        "steps": run.training.steps, "batch": run.training.batch, "seed": run.training.seed,
+        "settings": run.card.family_config, "aurify": run.card.aurify,
+    }  # fmt: skip
+
+
+def curves(run: Run) -> dict[str, list[tuple[int, float]]]:
+    """Losses over steps, training and held-out."""
+    found: dict[str, list[tuple[int, float]]] = {}
+    for event in run.log():
+        for name, value in (event.get("losses") or event.get("figures") or {}).items():
+            if not name.endswith("gradient") and isinstance(value, float | int):
+                found.setdefault(name, []).append((event["step"], float(value)))
+    return found
+
+
+def save(report: Report, folder: Path, model_card: Path | None) -> None:
+    """report.json and report.html in the folder, and the model card; each whole or not there."""
+    with explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        write(folder / "report.json", (strict_json(report.to_json()) + "\n").encode())
+        write(folder / "report.html", page(report).encode())
+        if model_card:
+            write(model_card, card(report).encode())
+
+
+def strict_json(value: Any) -> str:
+    """JSON in which what is not finite is null: the standard has no other word for it."""
+
+    def clean(part: Any) -> Any:
+        if isinstance(part, dict):
+            return {k: clean(v) for k, v in part.items()}
+        if isinstance(part, list | tuple):
+            return [clean(v) for v in part]
+        return None if isinstance(part, float) and not math.isfinite(part) else part
+
+    return json.dumps(clean(value), ensure_ascii=False, indent=1, allow_nan=False)

@@ -1,0 +1,44 @@
+"""A report in a few lines for the terminal: verdict first, then each figure between its floor and its baselines."""
+
+from aurify.evaluate.figure import Figure, Measured
+from aurify.evaluate.figures import plain
+from aurify.evaluate.report import Report
+
+ARROWS = {"lower": "lower is better", "higher": "higher is better", "real": "like real is better"}
+
+
+def sections(report: Report) -> dict[str, list[str]]:
+    """Lines by title."""
+    verdict = report.verdict
+    found = {f"verdict: {verdict.word}": [*verdict.reasons, *verdict.advice]}
+    if report.figures:
+        protocol = report.figures[0].protocol
+        found["figures"] = [line(f) for f in report.figures]
+        found["protocol"] = [
+            f"n = {protocol.n} on each side; reference: {protocol.reference}; intervals hold 95 %",
+            f"embedder: {protocol.embedder} ({protocol.weights}); seed {protocol.seed}",
+        ]
+    for name in ("copying", "membership", "usefulness"):
+        part = getattr(report, name)
+        if part:
+            found[name] = list(part["sentences"])
+    if report.cost:
+        found["cost"] = [f"{k.replace('_', ' ')}: {v:.3g}" if isinstance(v, float) else f"{k.replace('_', ' ')}: {v}"
+                         for k, v in report.cost.items()]  # fmt: skip
+    return found
+
+
+def line(f: Figure) -> str:
+    """title  value (low to high); real ...; best plain baseline ...   direction"""
+    parts = [f"{f.title}: {bounded(f.measured)}"]
+    if f.floor is not None:
+        parts.append(f"real in its place {f.floor.value:.3g}")
+    if plain(f) and f.better != "real":
+        best = (min if f.better == "lower" else max)(plain(f), key=lambda k: f.ceilings[k].value)
+        parts.append(f"best plain baseline {f.ceilings[best].value:.3g} ({best})")
+    embedder = f" [{f.protocol.embedder}]" if f.protocol.embedder else ""
+    return "; ".join(parts) + f"; {ARROWS[f.better]}{embedder}"
+
+
+def bounded(m: Measured) -> str:
+    return f"{m.value:.3g} ({m.interval[0]:.3g} to {m.interval[1]:.3g})"

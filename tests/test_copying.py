@@ -1,0 +1,296 @@
+"""The copying alarm against planted truths, and its parts against brute force."""
+
+import json
+from functools import cache
+from itertools import combinations
+from math import comb
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+
+from aurify.errors import UserError
+from aurify.evaluate import binomial, controls, nearest, three_sample
+from aurify.evaluate.alarm import LEVEL, Unit, alarm
+from aurify.evaluate.copying import copying
+from aurify.evaluate.nearest_pictures import Pictures
+from aurify.evaluate.nearest_texts import LADDER, Texts, Windows, plain
+from aurify.evaluate.samples import Samples
+
+SYLLABLES = [a + b for a in "b d f g k l m n r s t v".split() for b in "a e i o u".split()]
+
+
+def draw(rng, side=20):
+    """A grey picture of three strokes and an ellipse, drawn large and made small."""
+    picture = Image.new("L", (4 * side, 4 * side))
+    pen = ImageDraw.Draw(picture)
+    for _ in range(3):
+        pen.line(
+            [tuple(rng.integers(8, 72, 2).tolist()) for _ in range(2)],
+            fill=int(rng.integers(120, 255)),
+            width=int(rng.integers(4, 12)),
+        )
+    (left, top), (w, h) = rng.integers(8, 40, 2).tolist(), rng.integers(10, 32, 2).tolist()
+    pen.ellipse((left, top, left + w, top + h), outline=int(rng.integers(120, 255)), width=5)
+    return np.asarray(picture.resize((side, side), Image.Resampling.BOX), np.float32) / 127.5 - 1
+
+
+def grids(x):
+    return Samples([None] * len(x), x, torch.full((len(x),), -1), tuple(str(i) for i in range(len(x))))
+
+
+def texts(strings):
+    return Samples(list(strings), None, torch.full((len(strings),), -1), tuple(str(i) for i in range(len(strings))))
+
+
+@cache
+def drawn():
+    """1,900 pictures."""
+    rng = np.random.default_rng(7)
+    return torch.from_numpy(np.stack([draw(rng) for _ in range(1900)]))[:, None]
+
+
+@cache
+def written():
+    """2,400 texts of a grammar over made-up words, with much in common and much entropy."""
+    rng = np.random.default_rng(3)
+    words = ["".join(rng.choice(SYLLABLES, rng.integers(1, 4))) for _ in range(400)]
+    weights = 1 / np.arange(1, 401)
+    weights /= weights.sum()
+    verbs = words[5:400:7]
+
+    def sentence():
+        subject, thing = (" ".join(rng.choice(words, rng.integers(1, 4), p=weights)) for _ in range(2))
+        return f"The {subject} {rng.choice(verbs)}s the {thing}."
+
+    return [" ".join(sentence() for _ in range(rng.integers(2, 7))) for _ in range(2400)]
+
+
+def sets_of(kind):
+    """Training samples, held-out ones and fresh ones."""
+    if kind == "pictures":
+        x = drawn()
+        return grids(x[:700]), grids(x[700:1300]), grids(x[1300:])
+    t = written()
+    return texts(t[:1200]), texts(t[1200:1800]), texts(t[1800:])
+
+
+@cache
+def found(kind, n):
+    """The alarm on 500 samples, n of which are copies, edited in every way in turn."""
+    train, held, fresh = sets_of(kind)
+    edited = list(controls.planted(train, seed=5).values())
+    copies = [edited[i % len(edited)].take([i // len(edited)]) for i in range(n)]
+    parts = [*copies, fresh.take(range(500 - n))]
+    if kind == "pictures":
+        return copying(grids(torch.cat([part.x for part in parts])), train, held, seed=1)
+    return copying(texts([t for part in parts for t in part.natives]), train, held, seed=1)
+
+
+@pytest.mark.parametrize("kind", ["pictures", "texts"])
+def test_a_copycat_rings(kind):
+    train, held, _ = sets_of(kind)
+    result = copying(train.take(range(200)), train.take(range(600)), held.take(range(300)))
+    assert result.rings and result.share > 0.99
+    assert result.sentence is not None and "200 of 200" in result.sentence
+    assert (result.nearest == torch.arange(200)).float().mean() > 0.99
+
+
+@pytest.mark.parametrize("kind", ["pictures", "texts"])
+def test_half_a_copycat_rings(kind):
+    result = found(kind, 250)
+    assert result.rings and 0.45 < result.share < 0.55
+
+
+@pytest.mark.parametrize("kind", ["pictures", "texts"])
+def test_one_copy_in_a_hundred_rings_and_stands_first_among_the_closest_pairs(kind):
+    result = found(kind, 5)
+    assert result.rings
+    assert sum(i < 5 for i, _, _ in result.closest[:8]) >= 4
+    suspicions = [s for _, _, s in result.closest]
+    assert suspicions == sorted(suspicions, reverse=True)
+
+
+@pytest.mark.parametrize("kind", ["pictures", "texts"])
+def test_planted_copies_of_every_kind_are_found_and_fresh_real_samples_are_not(kind):
+    result = found(kind, 5).controls
+    kinds = {
+        "pictures": {"exact", "noisy", "shifted", "mirrored", "recompressed"},
+        "texts": {"exact", "re-cased", "re-spaced", "spliced"},
+    }
+    assert set(result.found) == kinds[kind]
+    assert all(n == 100 and k >= 95 for k, n in result.found.values()), result.found
+    flagged, n = result.fresh
+    assert flagged <= 0.02 * n and not result.fresh_rings
+
+
+@pytest.mark.parametrize("kind", ["pictures", "texts"])
+def test_fresh_real_samples_hardly_ever_ring(kind):
+    """200 deals of fresh samples into judged and held-out: by construction about one in a hundred may ring."""
+    train, held, fresh = sets_of(kind)
+    space = Pictures(train) if kind == "pictures" else Texts(train, held)
+    columns = torch.cat((space.look(held).columns, space.look(fresh).columns))
+    rings = 0
+    for seed in range(200):
+        order = torch.randperm(len(columns), generator=torch.Generator().manual_seed(seed))
+        theirs, ours = columns[order[:600]], columns[order[600:1100]]
+        unit = Unit.of(theirs, columns.shape[1])
+        rings += alarm(unit.score(ours), unit.score(theirs)).rings
+    assert rings <= 6
+
+
+def test_what_is_found_fits_in_json():
+    told = found("texts", 5).to_json()
+    assert set(told) == {"title", "sentences", "numbers"}
+    assert json.loads(json.dumps(told, allow_nan=False))["numbers"]["rings"] is True
+
+
+def test_copies_are_found_among_features_where_the_native_space_shows_nothing():
+    """Samples whose features are a training sample's ring, whatever their pictures look like."""
+    train, held, fresh = (s.take(range(200)) for s in sets_of("pictures"))
+    generator = torch.Generator().manual_seed(0)
+    features = [torch.randn(len(s), 8, generator=generator) for s in (fresh, train, held)]
+    assert not copying(fresh, train, held, tuple(features)).rings
+    features[0][:40] = features[1][100:140] + 0.01 * torch.randn(40, 8, generator=generator)
+    result = copying(fresh, train, held, tuple(features))
+    assert result.rings and (result.nearest[:40] == torch.arange(100, 140)).all()
+
+
+def test_features_give_the_published_figures_of_copies_and_of_fresh_samples():
+    generator = torch.Generator().manual_seed(1)
+    train, held, fresh = (torch.randn(n, 4, generator=generator) for n in (800, 400, 400))
+    blank = [grids(torch.zeros(n, 1, 4, 4)) for n in (400, 800, 400)]
+    copies = train[:400] + 0.01 * torch.randn(400, 4, generator=generator)
+    worst = copying(*blank, (copies, train, held)).published
+    good = copying(*blank, (fresh, train, held)).published
+    assert worst.c_t < -15 and worst.c_t_cells < -5 and worst.c_t_p < 1e-9 and worst.authenticity < 0.05
+    assert abs(good.c_t) < 3 and abs(good.c_t_cells) < 3 and good.c_t_p > 0.001
+    assert abs(good.authenticity - good.authenticity_held) < 0.1
+
+
+def test_c_t_is_strongly_negative_for_copies_and_near_zero_for_fresh_samples():
+    assert found("pictures", 250).published.c_t < -10
+    assert abs(found("pictures", 5).published.c_t) < 3.5
+
+
+def test_without_held_out_samples_the_mend_is_named():
+    train, held, fresh = sets_of("texts")
+    with pytest.raises(UserError, match="held-out"):
+        copying(fresh, train, held.take([]))
+
+
+def test_few_held_out_samples_give_a_coarse_limit_and_say_so():
+    train, held, fresh = sets_of("pictures")
+    result = copying(fresh.take(range(30)), train.take(range(60)), held.take(range(12)))
+    assert result.alarm.rate == pytest.approx(1 / 13)
+    assert any("12 held-out samples" in s for s in result.sentences)
+
+
+@pytest.mark.parametrize("shape", [(2,), (1, 64), (3, 12, 9), (1, 8, 8, 8)])
+def test_grids_with_any_number_of_axes_are_searched(shape):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(260, *shape, generator=generator)
+    train, fresh = grids(x[:200]), grids(x[200:])
+    space = Pictures(train)
+    copies = space.look(train.take(range(20)))
+    assert (copies.nearest == torch.arange(20)).all() and copies.columns.min() > 3
+    assert space.look(fresh).columns.median() < 2.5
+
+
+def test_shifted_and_mirrored_copies_are_nearest_to_their_source():
+    train, *_ = sets_of("pictures")
+    space = Pictures(train)
+    x = train.x[:50]
+    moved = torch.roll(x, (2, -1), (-2, -1)).flip(-1)  # the edges of these pictures are empty
+    looked = space.look(grids(moved))
+    assert (looked.nearest == torch.arange(50)).all()
+    assert looked.distance.median() < 0.01 and looked.distance.max() < 0.15
+
+
+def test_large_pictures_are_compared_at_thirty_two_places_a_side():
+    big = torch.nn.functional.interpolate(drawn()[:300], size=(90, 70), mode="bilinear")
+    space = Pictures(grids(big[:200]))
+    assert space.size == (32, 32)
+    looked = space.look(grids(big[:10] * 0.8 + 0.1))
+    assert (looked.nearest == torch.arange(10)).all()
+
+
+def test_the_longest_run_is_that_of_brute_force():
+    train, held, fresh = sets_of("texts")
+    train, fresh = train.take(range(40)), fresh.take(range(25))
+    cut = texts([t[:80] for t in fresh.natives] + ["", "zzz"])
+    space = Texts(train, held.take(range(10)))
+    runs, place = space.longest(Windows(list(cut.natives), between=1))
+    whole = [plain(t) for t in train.natives]
+    for text, run, at in zip(map(plain, cut.natives), runs, place, strict=True):
+        fits = [n for n in LADDER if any(text[i : i + n] in w for i in range(len(text) - n + 1) for w in whole)]
+        assert run == max(fits, default=0)
+        document = int(np.searchsorted(space.train.starts, at, side="right")) - 1
+        assert run == 0 or any(text[i : i + run] in whole[document] for i in range(len(text) - run + 1))
+
+
+def test_the_share_covered_is_that_of_brute_force():
+    train, held, fresh = sets_of("texts")
+    train, fresh = train.take(range(40)), fresh.take(range(25))
+    space = Texts(train, held.take(range(30)))
+    covered = space.covered(Windows(list(fresh.natives), between=1))
+    n, whole = space.usual_run, [plain(t) for t in train.natives]
+    for text, share in zip(map(plain, fresh.natives), covered, strict=True):
+        inside = np.zeros(len(text), bool)
+        for i in range(len(text) - n + 1):
+            if any(text[i : i + n] in w for w in whole):
+                inside[i : i + n] = True
+        assert share == pytest.approx(inside.mean())
+
+
+def test_binomial_tails_and_intervals_are_those_of_the_definition():
+    for n, p in ((7, 0.3), (40, 0.01)):
+        for k in range(n + 1):
+            exact = sum(comb(n, i) * p**i * (1 - p) ** (n - i) for i in range(k, n + 1))
+            assert binomial.at_least(k, n, p) == pytest.approx(exact, abs=1e-12)
+    low, high = binomial.interval(3, 50)
+    assert binomial.at_least(3, 50, low) == pytest.approx(0.025)
+    assert 1 - binomial.at_least(4, 50, high) == pytest.approx(0.025)
+    assert binomial.interval(0, 10)[0] == 0 and binomial.interval(10, 10)[1] == 1
+
+
+def test_the_law_of_new_samples_beyond_old_ones_is_that_of_all_orders():
+    """Every way to deal ranks 0 ... m + n - 1 is equally likely."""
+    m, n, k = 4, 5, 2
+    deals = list(combinations(range(m + n), m))
+    for j in range(m + 1):
+        hits = 0
+        for new in deals:
+            old = sorted(set(range(m + n)) - set(new), reverse=True)
+            hits += sum(r > old[k - 1] for r in new) >= j
+        assert binomial.beyond(j, m, k, n) == pytest.approx(hits / len(deals))
+
+
+def test_the_far_rule_keeps_its_level_on_exponential_tails_and_sees_one_outlier():
+    generator = torch.Generator().manual_seed(0)
+    rings = 0
+    for _ in range(400):
+        s = torch.empty(900).exponential_(generator=generator)
+        rings += alarm(s[:500], s[500:]).rings
+    assert rings <= 400 * (2 * LEVEL + 0.002) + 6
+    s[0] = 40.0
+    assert alarm(s[:500], s[500:]).far == 1
+
+
+def test_mann_whitney_is_the_count_of_pairs():
+    generator = torch.Generator().manual_seed(0)
+    a, b = (torch.randint(0, 30, (n,), generator=generator).double() for n in (40, 60))
+    u = ((a[:, None] > b).double() + (a[:, None] == b).double() / 2).sum()
+    counts = torch.cat((a, b)).unique(return_counts=True)[1].double()
+    variance = 40 * 60 / 12 * (101 - (counts**3 - counts).sum() / (100 * 99))
+    assert three_sample.z(a, b) == pytest.approx(float((u - 1200) / variance.sqrt()))
+
+
+def test_neighbours_are_those_of_all_distances():
+    generator = torch.Generator().manual_seed(0)
+    x, train = torch.randn(30, 6, generator=generator), torch.randn(200, 6, generator=generator)
+    distance, index = nearest.neighbours(x, train, 5)
+    exact = torch.cdist(x.double(), train.double()).topk(5, largest=False)
+    assert (index == exact.indices).all()
+    torch.testing.assert_close(distance, exact.values, rtol=1e-5, atol=1e-6)

@@ -1,0 +1,134 @@
+"""Whole evaluations of folders and runs: copycats, fresh real samples, and what cannot be judged."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import toys
+from aurify import loop
+from aurify.errors import UserError
+from aurify.evaluate import compare, of_folder, of_run
+from aurify.evaluate.report import Report
+
+
+def shapes(folder, n, seed):
+    """Discs of any place and size on a shaded ground: enough freedom that no two are alike."""
+    rng = np.random.default_rng(seed)
+    row, column = np.mgrid[:8, :8]
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in range(n):
+        y, x, r = rng.uniform(2, 6), rng.uniform(2, 6), rng.uniform(1, 3)
+        inside = 1 / (1 + np.exp((row - y) ** 2 + (column - x) ** 2 - r**2).clip(0, 1e6))
+        ground = rng.uniform(20, 80) + rng.uniform(-4, 4) * row + rng.uniform(-4, 4) * column
+        picture = ground + inside * rng.uniform(80, 150) + rng.normal(0, 4, (8, 8))
+        Image.fromarray(picture.clip(0, 255).astype(np.uint8)).save(folder / f"{seed}-{i:04d}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory):
+    """What a model learned from, and what it never saw."""
+    top = tmp_path_factory.mktemp("real")
+    return {"train": shapes(top / "train", 600, 1), "reference": shapes(top / "reference", 480, 2)}
+
+
+def judged(samples, real, out, **sides):
+    asked = {**real, **sides}
+    *_, report = of_folder.evaluate(str(samples), str(asked["reference"]), str(asked["train"]), str(out))
+    assert isinstance(report, Report)
+    return report
+
+
+def test_fresh_real_samples_are_not_called_a_bubble(real, tmp_path):
+    report = judged(shapes(tmp_path / "fresh", 240, 3), real, tmp_path / "out")
+    assert report.verdict.word in ("gold", "promising"), report.verdict
+    assert report.verdict.skill.interval[1] > 0.95
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "http-equiv" in page and len(page) < 5_000_000
+    written = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert written["verdict"] == report.verdict.word and written["figures"][0]["protocol"]["n"] == 240
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_a_copycat_and_half_a_copycat_are_a_bubble(real, tmp_path, share):
+    folder = shapes(tmp_path / "half", round(120 * (1 - share)), 4)
+    for path in sorted(real["train"].iterdir())[: round(120 * share)]:
+        shutil.copy(path, folder / f"copy-{path.name}")
+    report = judged(folder, real, tmp_path / "out")
+    assert report.verdict.word == "bubble" and "copied" in report.verdict.reasons[0]
+    assert report.pairs and report.pairs[0].suspicion > 0
+
+
+def test_noise_is_a_bubble_because_a_baseline_does_as_well(real, tmp_path):
+    folder, rng = tmp_path / "noise", np.random.default_rng(0)
+    folder.mkdir()
+    for i in range(240):
+        Image.fromarray(rng.integers(0, 256, (8, 8), dtype=np.uint8)).save(folder / f"{i}.png")
+    report = judged(folder, real, tmp_path / "out")
+    assert report.verdict.word == "bubble" and "no better than a plain baseline" in report.verdict.reasons[0]
+
+
+def test_too_few_unseen_samples_are_not_enough_to_tell(real, tmp_path):
+    few = shapes(tmp_path / "few", 40, 5)
+    report = judged(shapes(tmp_path / "fresh", 60, 6), real, tmp_path / "out", reference=few)
+    assert report.verdict.word == "not enough data to tell" and "20" in report.verdict.reasons[0]
+
+
+def test_a_reference_that_overlaps_the_training_set_is_refused_by_name(real, tmp_path):
+    both = shapes(tmp_path / "both", 60, 7)
+    known = min(real["train"].iterdir())
+    shutil.copy(known, both / "seen.png")
+    with pytest.raises(UserError, match=rf"seen\.png is {known.name}"):
+        judged(real["reference"], real, tmp_path / "out", reference=both)
+    assert not (tmp_path / "out").exists()
+
+
+def test_sets_of_two_kinds_and_empty_ones_are_refused(real, tmp_path):
+    texts, empty = toys.write_texts(tmp_path / "texts"), tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(UserError, match="two kinds"):
+        judged(texts, real, tmp_path / "out")
+    with pytest.raises(UserError, match="empty"):
+        judged(empty, real, tmp_path / "out")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    top = tmp_path_factory.mktemp("runs")
+    data, rng = top / "data", np.random.default_rng(0)
+    data.mkdir()
+    words = ["".join(rng.choice(list("aeioulmnrst"), rng.integers(2, 7))) for _ in range(40)]  # no English
+    for i in range(700):
+        (data / f"{i}.txt").write_text(" ".join(rng.choice(words, rng.integers(4, 12))) + ".\n")
+    made = [toys.make(data, "transformer", top / name, steps=60, seed=seed) for seed, name in enumerate("ab")]
+    for run in made:
+        list(loop.train(run))
+    return made
+
+
+def test_a_run_gets_its_report_and_a_repeated_evaluation_equals_it(runs):
+    *_, report = of_run.evaluate(runs[0], n=60)
+    kept = json.loads((runs[0].path / "report" / "report.json").read_text())
+    assert kept["verdict"] in ("bubble", "promising", "gold", "not enough data to tell")
+    assert {"bits_per_character", "frechet", "distinct"} <= {f["metric"] for f in kept["figures"]}
+    assert kept["membership"]["sentences"] and kept["cost"]["minutes_source"] == "measured"
+    assert (runs[0].path / "MODEL_CARD.md").read_text().startswith("---")
+    *_, again = of_run.evaluate(runs[0], n=60)
+    assert again.to_json()["figures"] == report.to_json()["figures"]
+
+
+def test_runs_are_compared_under_one_protocol_only(runs, tmp_path):
+    *_, found = compare.compare(runs, n=60)
+    assert {d.metric for d in found.differences} >= {"frechet", "bits_per_character"}
+    for d in found.differences:
+        low, high = d.measured.interval
+        assert d.shown == (low > 0 or high < 0) and ("no difference shown" in d.sentence) != d.shown
+    assert "| verdict |" in compare.save(found, tmp_path / "out").read_text()
+    list(of_run.evaluate(runs[1], n=30))
+    with pytest.raises(UserError, match=r"n: \d+ and 30"):
+        list(compare.compare(runs, n=60))
+    with pytest.raises(UserError, match="two runs"):
+        list(compare.compare([runs[0]]))

@@ -1,0 +1,60 @@
+"""When more training does harm: it is said, and the best checkpoint is kept and can be sampled."""
+
+import json
+import math
+
+import pytest
+
+import toys
+from aurify import checkpoint
+from aurify.errors import UserError
+from aurify.events import Evaluated, Notice
+from aurify.loop import train
+from aurify.quality import Quality
+from aurify.sample import load_model, sample
+
+
+def fed(losses):
+    quality = Quality()
+    return quality, [(quality.improved(step, loss), quality.advice(loss)) for step, loss in enumerate(losses)]
+
+
+def test_three_clearly_worse_evaluations_in_a_row_are_said_once():
+    quality, told = fed([3.0, 2.0, 2.1, 2.2, 2.3, 2.4])
+    assert [better for better, _ in told] == [True, True, False, False, False, False]
+    assert [advice is not None for _, advice in told] == [False, False, False, False, True, False]
+    assert "step 1 " in str(told[4][1]) and quality.best_step == 1
+
+
+@pytest.mark.parametrize(
+    "losses", [[3, 2, 2.03, 2.03, 2.03, 2.03], [3, 2, 2.2, 2.2, 1.99, 2.2, 2.2], [-5, -5.05, -5.01]]
+)
+def test_noise_and_recovery_say_nothing(losses):
+    assert all(advice is None for _, advice in fed(losses)[1])
+
+
+def test_the_state_survives_json_before_and_after_the_first_evaluation():
+    for quality in (Quality(), fed([3.0, 2.0, 2.5])[0]):
+        assert Quality(**json.loads(json.dumps(quality.state(), allow_nan=False))) == quality
+    assert Quality().best == math.inf
+
+
+def test_learning_by_heart_is_said_and_the_best_checkpoint_is_kept(tmp_path):
+    data = toys.write_texts(tmp_path / "data", n=12)
+    run = toys.make(data, "transformer", tmp_path / "run", steps=240, width=32, save_every=1000, warmup=0.0)
+    events = list(train(run))
+    (notice,) = [e for e in events if isinstance(e, Notice) and e.kind == "overfitting"]
+    losses = {e.step: e.figures["held/next/loss"] for e in events if isinstance(e, Evaluated)}
+    best = min(losses, key=lambda step: losses[step])
+    assert f"step {best} " in notice.text and losses[best] < 0.98 * losses[240]
+    assert load_model(run, "best")[1] == best and load_model(run)[1] == 240
+    assert next(sample(run, 1, checkpoint=str(best))).record["step"] == best
+    with pytest.raises(UserError, match=f"{best}.*240"):
+        checkpoint.chosen(run.checkpoints, "17")
+
+
+def test_a_gan_is_not_judged_by_a_loss_that_one_network_loses_to_the_other(tmp_path):
+    run = toys.make(toys.write_pictures(tmp_path / "data"), "gan", tmp_path / "run", steps=40)
+    assert not [e for e in train(run) if isinstance(e, Notice) and e.kind == "overfitting"]
+    with pytest.raises(UserError, match="no checkpoint"):
+        load_model(run, "999")
