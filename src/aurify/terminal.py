@@ -101,6 +101,9 @@ class Screen:
         with self.bar(title) if not self.machine else nullcontext() as bar:
             task = bar.add_task(title, total=100, loss="") if bar else None
             for last in stream:
-                if bar is not None and task is not None and isinstance(last, tuple):
-                    bar.update(task, description=last[0], completed=100 * last[1])
+                match last:
+                    case (str(doing), int() | float() as share) if bar is not None and task is not None:
+                        bar.update(task, description=doing, completed=100 * share)
+                    case _:
+                        pass
         return last
