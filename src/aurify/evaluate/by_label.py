@@ -11,13 +11,12 @@ from torch import Tensor
 
 from aurify import sample as sampling
 from aurify.data.store import Store
-from aurify.evaluate.coverage import coverage
 from aurify.evaluate.judge import Judge, network, train_judge
+from aurify.evaluate.metrics.coverage import Coverage
+from aurify.evaluate.neighbours import K
 from aurify.home import home
 from aurify.run import Run
 from aurify.spec import Grid
-
-NEIGHBOURS = 5
 
 
 @dataclass(frozen=True)
@@ -37,14 +36,14 @@ class Figures:
         return self.coverage / self.coverage_real
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self) | {"coverage_ratio": self.coverage_ratio, "neighbours": NEIGHBOURS}
+        return asdict(self) | {"coverage_ratio": self.coverage_ratio, "neighbours": K}
 
     def lines(self) -> list[str]:
         real = f"real {self.reference}: {self.label_right_real:.2%}"
         return [
             f"the judge reads the asked label in {self.label_right:.1%} of {self.n}   ({real})",
             f"coverage of real {self.reference} samples: {self.coverage:.3f}, {self.coverage_ratio:.2f} of what real "
-            f"samples reach ({self.coverage_real:.3f}; n = {self.n}, k = {NEIGHBOURS})",
+            f"samples reach ({self.coverage_real:.3f}; n = {self.n}, k = {K})",
             "judge: a classifier trained on the real training split alone",
         ]
 
@@ -74,13 +73,13 @@ def by_label(run: Run, n: int = 1000, seed: int = 1) -> Iterator[tuple[str, floa
     x = torch.stack(made)
     real = run.spec.widen(spread(real_all, n))
     train, _ = everything(run.store, "train")
-    real_features = judge.features(real)
+    real_features = judge.features(real).double()
     yield Figures(
         n=n,
         label_right=float((judge.read(x) == torch.arange(n) % len(names)).double().mean()),
         label_right_real=float((judge.read(run.spec.widen(real_all)) == labels_all).double().mean()),
-        coverage=coverage(real_features, judge.features(x), NEIGHBOURS),
-        coverage_real=coverage(real_features, judge.features(run.spec.widen(spread(train, n))), NEIGHBOURS),
+        coverage=Coverage().value(real_features, judge.features(x).double()),
+        coverage_real=Coverage().value(real_features, judge.features(run.spec.widen(spread(train, n))).double()),
         reference=reference,
         seed=seed,
     )
