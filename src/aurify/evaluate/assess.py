@@ -128,6 +128,8 @@ def report(case: Case, found: tuple[Figure, ...], copied: Copying | None, skill:
     few = (
         f"there are only {n} real samples the model has not seen on each side; {FEW} are the least" if n < FEW else None
     )
+    if few is None and found and skill is None:
+        few = "a plain baseline comes as near to real samples as other real samples do, so nothing can be told apart"
     failures = [*case.notices, *verdict.wanting(found)]
     if copied is None:
         failures.append("Copying was not looked for: say what the model learned from with --train.")

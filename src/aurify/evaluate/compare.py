@@ -74,12 +74,17 @@ def compare(runs: list[Run], n: int = of_run.N, seed: int = 1) -> Iterator[Doing
     reports: dict[str, dict[str, Any]] = {}
     for run in runs:
         kept = run.path / "report" / "report.json"
-        if not (kept.is_file() and _asked_like(read_json(kept), seed)):
+        if not (kept.is_file() and _fresh(kept, run) and _asked_like(read_json(kept), seed)):
             for found in of_run.evaluate(run, n, seed):
                 if not isinstance(found, Report):
                     yield f"{run.path.name}: {found[0]}", found[1]
         reports[str(run.path)] = read_json(kept)
     yield Comparison(reports, tuple(differences(reports)))
+
+
+def _fresh(report: Path, run: Run) -> bool:
+    """Whether nothing was trained since."""
+    return all(path.stat().st_mtime <= report.stat().st_mtime for path in run.checkpoints.glob("step-*"))
 
 
 def _asked_like(report: dict[str, Any], seed: int) -> bool:

@@ -114,12 +114,15 @@ def principal(found: list[Figure], width: int) -> Figure | None:
     return None
 
 
-def skill(f: Figure) -> Skill:
-    """(baseline - made) / (baseline - floor) against the best baseline, with the paired jackknife's interval."""
+def skill(f: Figure) -> Skill | None:
+    """(baseline - made) / (baseline - floor) against the best baseline, with the paired jackknife's interval; None
+    where a baseline comes as near as real samples do."""
     assert f.floor is not None
     name = min(plain(f), key=lambda k: f.ceilings[k].value)
     baseline = f.ceilings[name]
     floor = max(f.floor, f.ceilings.get(COPIES, f.floor), key=lambda m: m.value)
+    if not baseline.value > floor.value:
+        return None
 
     def share(base: Any, made: Any, floor: Any) -> Any:
         return (base - made) / (base - floor)
