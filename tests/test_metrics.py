@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from aurify.evaluate import interval, metric, neighbours
+from aurify.evaluate.metric import Blocks
 from aurify.evaluate.metrics import fld, mmd
 
 LOOKING = [
@@ -280,7 +281,7 @@ def test_a_metric_grows_worse_with_each_failure_it_claims_to_see(name, fault):
 @pytest.mark.parametrize("name", LOOKING)
 def test_leaving_out_a_block_is_the_figure_of_the_others(name, sizes):
     real, made = (seen(name, x) for x in (draw(sizes[0], 1), draw(sizes[1], 2) * 1.1))
-    blocks = interval.block_of(sizes[0], 0), interval.block_of(sizes[1], 1)
+    blocks = Blocks(interval.block_of(sizes[0], 0), interval.block_of(sizes[1], 1))
     one = metric.load(name)()
     fast, slow = one.without(real, made, blocks), metric.Metric.without(one, real, made, blocks)
     assert len(fast) == interval.BLOCKS
@@ -291,7 +292,7 @@ def test_leaving_out_a_block_is_the_figure_of_the_others(name, sizes):
 def test_leaving_out_a_block_is_right_where_many_are_copies(name):
     real, made = draw(120, 1), draw(100, 2)
     real[:60], made[:50], made[50:70] = real[0], made[0], real[0]
-    blocks = torch.arange(120) % 6, torch.arange(100) % 6
+    blocks = Blocks(torch.arange(120) % 6, torch.arange(100) % 6)
     one = metric.load(name)()
     fast, slow = one.without(real, made, blocks), metric.Metric.without(one, real, made, blocks)
     assert torch.allclose(fast, slow, rtol=1e-12)

@@ -15,7 +15,7 @@ from aurify.evaluate import embedder, interval, metric
 from aurify.evaluate.embedders.minilm import MiniLM, is_english
 from aurify.evaluate.embedders.ngrams import DIMS, FEATURES, Ngrams, Rows
 from aurify.evaluate.kmeans import kmeans
-from aurify.evaluate.metric import Metric
+from aurify.evaluate.metric import Blocks, Metric
 from aurify.evaluate.metrics.distinct import rarefied
 from aurify.evaluate.metrics.mauve import Mauve, area, curve, mauve, quantised, smooth
 from aurify.evaluate.metrics.self_bleu import nearest
@@ -179,7 +179,7 @@ def test_a_figure_does_not_depend_on_the_order(name):
 @pytest.mark.parametrize("name", TEXTS + LIKELIHOODS)
 def test_leaving_blocks_out_at_once_is_leaving_them_out_one_by_one(name):
     one, (real, made) = metric.load(name)(), sides(name)
-    blocks = interval.block_of(len(real), 0), interval.block_of(len(made), 1)
+    blocks = Blocks(interval.block_of(len(real), 0), interval.block_of(len(made), 1))
     expected = Metric.without(one, real, made, blocks)
     torch.testing.assert_close(one.without(real, made, blocks), expected, rtol=1e-10, atol=1e-13)
     assert expected.std() > 0
@@ -249,7 +249,7 @@ def test_mauve_does_not_depend_on_the_order_of_either_side():
 
 def test_mauve_without_a_block_keeps_the_clusters_of_all():
     real, made = gaussians(60, 0.0, 0), gaussians(70, 0.4, 1)
-    blocks = interval.block_of(60, 0), interval.block_of(70, 1)
+    blocks = Blocks(interval.block_of(60, 0), interval.block_of(70, 1))
     p, q = quantised(real, made)
     k = int(max(p.max(), q.max())) + 1
     for b, value in enumerate(Mauve().without(real, made, blocks)):

@@ -25,14 +25,15 @@ ways give the same theta_b, and the formula for their variance is the jackknife'
 """
 
 import math
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from aurify.evaluate.figure import Measured
-from aurify.evaluate.metric import Metric
+from aurify.evaluate.local import Local
+from aurify.evaluate.metric import Blocks, Made, Metric, Real
 from aurify.rng import derive
 
 BLOCKS = 20
@@ -41,19 +42,6 @@ QUANTILES = (
     2.1314, 2.1199, 2.1098, 2.1009, 2.0930,
 )  # fmt: skip  # 97.5 % of Student's t with 1 ... BLOCKS - 1 degrees of freedom
 STUDENT = QUANTILES[BLOCKS - 2]
-
-
-@runtime_checkable
-class Local(Protocol):
-    """A metric of nearest neighbours: it knows its figure of many selections of samples at once."""
-
-    def of_selections(
-        self, real: Any, made: Any, left: Bool[Tensor, "n C"], right: Bool[Tensor, "m C"]
-    ) -> Float[Tensor, " C"]: ...
-
-    def growth(self, whole: float, half: float) -> float:
-        """By how much sqrt(n) times its standard error grows from half the samples, where it is `half`, to all."""
-        ...
 
 
 def block_of(n: int, seed: int, blocks: int = BLOCKS) -> Int[Tensor, " n"]:
@@ -67,7 +55,7 @@ def measure(metric: Metric, real: Any, made: Any, seed: int = 0) -> Measured:
     smaller set has samples."""
     n, m = len(real), len(made)
     count = min(BLOCKS, n, m)
-    blocks = block_of(n, seed, count), block_of(m, seed + 1, count)
+    blocks = Blocks(block_of(n, seed, count), block_of(m, seed + 1, count))
     value = metric.value(real, made)
     if isinstance(metric, Local) and count == BLOCKS:
         without = by_halves(metric, real, made, blocks, value)
@@ -78,9 +66,7 @@ def measure(metric: Metric, real: Any, made: Any, seed: int = 0) -> Measured:
     return Measured(centre, (centre - half, centre + half), tuple(without.tolist()))
 
 
-def by_halves(
-    metric: Local, real: Any, made: Any, blocks: tuple[Int[Tensor, " n"], Int[Tensor, " m"]], value: float
-) -> Float[Tensor, " B"]:
+def by_halves(metric: Local, real: Real, made: Made, blocks: Blocks, value: float) -> Float[Tensor, " B"]:
     """theta_b from balanced half-samples; there must be BLOCKS blocks."""
     h = splits()
     left, right = ((h[:, block] > 0).T for block in blocks)  # (n, S): who is in the first half of each split

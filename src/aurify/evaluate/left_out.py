@@ -9,8 +9,3 @@ def sums(rows: Float[Tensor, "n K"], block: Int[Tensor, " n"], count: int) -> Fl
     """Row b: the sum of all rows that are not in block b, for b = 0 ... count - 1."""
     each = torch.zeros(count, rows.shape[1], dtype=rows.dtype).index_add_(0, block, rows)
     return rows.sum(0) - each
-
-
-def number_of(blocks: tuple[Int[Tensor, " n"], Int[Tensor, " m"]]) -> int:
-    """How many blocks the two sides are cut into."""
-    return int(torch.cat(blocks).max()) + 1

@@ -1,7 +1,7 @@
 """A metric compares a set of samples with real ones, in one number. One file in metrics/ each."""
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal, NamedTuple, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -12,6 +12,20 @@ from aurify import plugins
 PACKAGE = "aurify.evaluate.metrics"
 
 Of = Literal["features", "probabilities", "texts", "likelihood"]
+
+Real = Float[Tensor, "n F"]  # features
+Made = Float[Tensor, "m F"]
+
+
+class Blocks(NamedTuple):
+    """Which of the jackknife's blocks each sample is in, on either side."""
+
+    real: Int[Tensor, " n"]
+    made: Int[Tensor, " m"]
+
+    @property
+    def number(self) -> int:
+        return int(torch.cat(self).max()) + 1
 
 
 class Metric(ABC):
@@ -44,12 +58,12 @@ class Metric(ABC):
     def value(self, real: Any, made: Any) -> float:
         """The figure of two sets: of no order, in no batches."""
 
-    def without(self, real: Any, made: Any, blocks: tuple[Int[Tensor, " n"], Int[Tensor, " m"]]) -> Float[Tensor, " B"]:
-        """The figure with block b left out of both sides, for every b; `blocks` say which block each sample is in.
-        Overridden where it can be had for less than B times the work."""
-        left, right = blocks
-        count = int(torch.cat(blocks).max()) + 1
-        values = [self.value(_outside(real, left != b), _outside(made, right != b)) for b in range(count)]
+    def without(self, real: Any, made: Any, blocks: Blocks) -> Float[Tensor, " B"]:
+        """The figure with block b left out of both sides, for every b. Overridden where it can be had for less than B
+        times the work."""
+        values = [
+            self.value(_outside(real, blocks.real != b), _outside(made, blocks.made != b)) for b in range(blocks.number)
+        ]
         return torch.tensor(values, dtype=torch.float64)
 
 

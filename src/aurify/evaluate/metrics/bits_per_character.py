@@ -6,11 +6,11 @@ sum_i -log2 p(x_i) / sum_i characters of x_i
 import math
 from typing import ClassVar
 
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from aurify.evaluate.left_out import number_of, sums
-from aurify.evaluate.metric import Metric, Of
+from aurify.evaluate.left_out import sums
+from aurify.evaluate.metric import Blocks, Metric, Of
 
 
 class BitsPerCharacter(Metric):
@@ -22,10 +22,8 @@ class BitsPerCharacter(Metric):
     def value(self, real: object, made: Float[Tensor, "m 3"]) -> float:
         return float(ratio(made.sum(0)))
 
-    def without(
-        self, real: object, made: Float[Tensor, "m 3"], blocks: tuple[Int[Tensor, " n"], Int[Tensor, " m"]]
-    ) -> Float[Tensor, " B"]:
-        return ratio(sums(made, blocks[1], number_of(blocks)))
+    def without(self, real: object, made: Float[Tensor, "m 3"], blocks: Blocks) -> Float[Tensor, " B"]:
+        return ratio(sums(made, blocks[1], blocks.number))
 
 
 def ratio(totals: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B"]:

@@ -11,11 +11,10 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from aurify.evaluate.left_out import number_of
-from aurify.evaluate.metric import Metric, Of
+from aurify.evaluate.metric import Blocks, Metric, Of
 
 
 class Characters(Metric):
@@ -25,24 +24,22 @@ class Characters(Metric):
     better = "lower"
 
     def value(self, real: Sequence[str], made: Sequence[str]) -> float:
-        one = torch.zeros(len(real), dtype=torch.long), torch.zeros(len(made), dtype=torch.long)
+        one = Blocks(torch.zeros(len(real), dtype=torch.long), torch.zeros(len(made), dtype=torch.long))
         P, Q = counts(real, made, one)
         return float(divergence(P, Q)[0])
 
-    def without(
-        self, real: Sequence[str], made: Sequence[str], blocks: tuple[Int[Tensor, " n"], Int[Tensor, " m"]]
-    ) -> Float[Tensor, " B"]:
+    def without(self, real: Sequence[str], made: Sequence[str], blocks: Blocks) -> Float[Tensor, " B"]:
         P, Q = counts(real, made, blocks)
         return divergence(P.sum(0) - P, Q.sum(0) - Q)
 
 
 def counts(
-    real: Sequence[str], made: Sequence[str], blocks: tuple[Int[Tensor, " n"], Int[Tensor, " m"]]
+    real: Sequence[str], made: Sequence[str], blocks: Blocks
 ) -> tuple[Float[Tensor, "B V"], Float[Tensor, "B V"]]:
     """How often each character of either side stands in each block of each side."""
     codes = [np.frombuffer("".join(side).encode("utf-32-le", "surrogatepass"), np.uint32) for side in (real, made)]
     alphabet, number = np.unique(np.concatenate(codes), return_inverse=True)
-    B, V = number_of(blocks), max(1, len(alphabet))
+    B, V = blocks.number, max(1, len(alphabet))
     found = []
     for side, block, part in zip((real, made), blocks, np.split(number, [len(codes[0])]), strict=True):
         row = np.repeat(block.numpy(), [len(text) for text in side])

@@ -18,8 +18,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from aurify.evaluate.left_out import number_of
-from aurify.evaluate.metric import Metric, Of
+from aurify.evaluate.metric import Blocks, Metric, Of
 from aurify.evaluate.words import Words
 
 N_WORDS = 2
@@ -36,12 +35,10 @@ class Distinct(Metric):
         left, right = (np.bincount(Words.of(side).grams(N_WORDS)[0]) for side in (real, made))
         return relative(left, right)
 
-    def without(
-        self, real: Sequence[str], made: Sequence[str], blocks: tuple[Int[Tensor, " n"], Int[Tensor, " m"]]
-    ) -> Float[Tensor, " B"]:
+    def without(self, real: Sequence[str], made: Sequence[str], blocks: Blocks) -> Float[Tensor, " B"]:
         sides = [Words.of(side).grams(N_WORDS) for side in (real, made)]
         values = []
-        for b in range(number_of(blocks)):
+        for b in range(blocks.number):
             kept = [gram[block.numpy()[text] != b] for (gram, text), block in zip(sides, blocks, strict=True)]
             values.append(relative(np.bincount(kept[0]), np.bincount(kept[1])))
         return torch.tensor(values, dtype=torch.float64)

@@ -5,11 +5,11 @@ al. 2017, BicycleGAN, here on any features).
 """
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from aurify.evaluate.kernels import members, sizes_without, squared_distances, within, without
-from aurify.evaluate.metric import Metric
+from aurify.evaluate.metric import Blocks, Made, Metric, Real
 
 
 class Diversity(Metric):
@@ -23,19 +23,14 @@ class Diversity(Metric):
     smallest = 3
     sees = ("noise", "blur", "dropped-modes")
 
-    def value(self, real: Float[Tensor, "n F"], made: Float[Tensor, "m F"]) -> float:
+    def value(self, real: Real, made: Made) -> float:
         spreads = (
             within(distances, x - x.mean(0), x.new_ones(len(x), 1)) / (len(x) * (len(x) - 1)) for x in (made, real)
         )
         return float(ratio(*spreads))
 
-    def without(
-        self,
-        real: Float[Tensor, "n F"],
-        made: Float[Tensor, "m F"],
-        blocks: tuple[Int[Tensor, " n"], Int[Tensor, " m"]],
-    ) -> Float[Tensor, " B"]:
-        count = int(torch.cat(blocks).max()) + 1
+    def without(self, real: Real, made: Made, blocks: Blocks) -> Float[Tensor, " B"]:
+        count = blocks.number
         spreads = []
         for x, block in ((made, blocks[1]), (real, blocks[0])):
             n = sizes_without(block, count)

@@ -17,49 +17,29 @@ where each sample has one centre near it.
 import math
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from aurify.evaluate.kernels import parts, squared_distances
-from aurify.evaluate.metric import Metric
+from aurify.evaluate.local import Left, Local, Right
+from aurify.evaluate.metric import Made, Real
 
 BELOW, ABOVE = 10, 3  # powers of 2 tried for s^2, around the mean variance of a real feature
 SAME = 1e-12  # of that variance: a squared distance that is rounding
 
 
-class Fld(Metric):
+class Fld(Local):
     """Lower is better: 0 where made samples are centres as good as real ones; samples equal to the judging ones are
     not counted. Needs made samples that are no copies of the judging ones, or goes far below 0.
     """
 
-    of = "features"
     title = "divergence of feature likelihood (one width)"
     source = "after Jiralerspong et al. 2023, with one width and no training set"
     better = "lower"
     smallest = 3
     sees = ("noise", "dropped-modes", "repeats")
 
-    def value(self, real: Float[Tensor, "n F"], made: Float[Tensor, "m F"]) -> float:
-        everyone = (torch.ones(len(x), 1, dtype=torch.bool) for x in (real, made))
-        return float(self.of_selections(real, made, *everyone))
-
-    def without(
-        self,
-        real: Float[Tensor, "n F"],
-        made: Float[Tensor, "m F"],
-        blocks: tuple[Int[Tensor, " n"], Int[Tensor, " m"]],
-    ) -> Float[Tensor, " B"]:
-        every = torch.arange(int(torch.cat(blocks).max()) + 1)
-        return self.of_selections(real, made, *(block[:, None] != every for block in blocks))
-
-    def of_selections(
-        self,
-        real: Float[Tensor, "n F"],
-        made: Float[Tensor, "m F"],
-        left: Bool[Tensor, "n C"],
-        right: Bool[Tensor, "m C"],
-    ) -> Float[Tensor, " C"]:
-        """The figure of each of C selections of samples, which is what intervals are made from."""
+    def of_selections(self, real: Real, made: Made, left: Left, right: Right) -> Float[Tensor, " C"]:
         variance = float(real.var(0).mean().clamp(min=1e-30))
         near, same = round(math.log2(variance)), SAME * variance * real.shape[1]
         s2 = 2.0 ** torch.arange(near - BELOW, near + ABOVE + 1, dtype=torch.float64)

@@ -8,10 +8,10 @@ which those of S1 S2 in floating point need not be.
 """
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from aurify.evaluate.metric import Metric
+from aurify.evaluate.metric import Blocks, Made, Metric, Real
 from aurify.evaluate.moments import PANEL, Moments, moments, moments_without
 
 
@@ -31,16 +31,11 @@ class Frechet(Metric):
     smallest = 3
     sees = ("noise", "blur", "dropped-modes", "repeats")
 
-    def value(self, real: Float[Tensor, "n F"], made: Float[Tensor, "m F"]) -> float:
+    def value(self, real: Real, made: Made) -> float:
         return distance(moments(real), moments(made))
 
-    def without(
-        self,
-        real: Float[Tensor, "n F"],
-        made: Float[Tensor, "m F"],
-        blocks: tuple[Int[Tensor, " n"], Int[Tensor, " m"]],
-    ) -> Float[Tensor, " B"]:
-        count = int(torch.cat(blocks).max()) + 1
+    def without(self, real: Real, made: Made, blocks: Blocks) -> Float[Tensor, " B"]:
+        count = blocks.number
         pairs = zip(moments_without(real, blocks[0], count), moments_without(made, blocks[1], count), strict=True)
         return torch.tensor([distance(*pair) for pair in pairs], dtype=torch.float64)
 

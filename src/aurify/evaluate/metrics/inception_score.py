@@ -7,10 +7,10 @@ than real ones; here the best is what real samples score (Barratt & Sharma 2018,
 """
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from aurify.evaluate.metric import Metric
+from aurify.evaluate.metric import Blocks, Metric
 
 
 class ClassifierScore(Metric):
@@ -29,13 +29,8 @@ class ClassifierScore(Metric):
     def value(self, real: Float[Tensor, "n K"], made: Float[Tensor, "m K"]) -> float:
         return float(score(made.sum(0), entropy(made).sum(), len(made)))
 
-    def without(
-        self,
-        real: Float[Tensor, "n K"],
-        made: Float[Tensor, "m K"],
-        blocks: tuple[Int[Tensor, " n"], Int[Tensor, " m"]],
-    ) -> Float[Tensor, " B"]:
-        of = torch.nn.functional.one_hot(blocks[1], int(torch.cat(blocks).max()) + 1).double()
+    def without(self, real: Float[Tensor, "n K"], made: Float[Tensor, "m K"], blocks: Blocks) -> Float[Tensor, " B"]:
+        of = torch.nn.functional.one_hot(blocks[1], blocks.number).double()
         H = entropy(made)
         return score(made.sum(0) - of.T @ made, H.sum() - of.T @ H, len(made) - of.sum(0))
 

@@ -6,12 +6,11 @@
 All pairs are used, where others average random subsets of a thousand: the same expectation, less chance.
 """
 
-import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from aurify.evaluate.kernels import between, members, mmd2, sizes_without, within, without
-from aurify.evaluate.metric import Metric
+from aurify.evaluate.metric import Blocks, Made, Metric, Real
 
 
 class Kid(Metric):
@@ -27,18 +26,13 @@ class Kid(Metric):
     smallest = 3
     sees = ("noise", "blur", "dropped-modes")
 
-    def value(self, real: Float[Tensor, "n F"], made: Float[Tensor, "m F"]) -> float:
+    def value(self, real: Real, made: Made) -> float:
         one = real.new_ones(len(real), 1), made.new_ones(len(made), 1)
         sums = within(cubic, real, one[0]), within(cubic, made, one[1]), between(cubic, real, made, *one)
         return float(mmd2(*sums, len(real), len(made)))
 
-    def without(
-        self,
-        real: Float[Tensor, "n F"],
-        made: Float[Tensor, "m F"],
-        blocks: tuple[Int[Tensor, " n"], Int[Tensor, " m"]],
-    ) -> Float[Tensor, " B"]:
-        count = int(torch.cat(blocks).max()) + 1
+    def without(self, real: Real, made: Made, blocks: Blocks) -> Float[Tensor, " B"]:
+        count = blocks.number
         of = members(blocks[0], count), members(blocks[1], count)
         sums = within(cubic, real, of[0]), within(cubic, made, of[1]), between(cubic, real, made, *of)
         n, m = (sizes_without(block, count) for block in blocks)

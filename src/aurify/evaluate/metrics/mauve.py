@@ -22,8 +22,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from aurify.evaluate.kmeans import kmeans
-from aurify.evaluate.left_out import number_of
-from aurify.evaluate.metric import Metric, Of
+from aurify.evaluate.metric import Blocks, Made, Metric, Of, Real
 
 SCALE = 5.0
 POINTS = 25
@@ -40,18 +39,13 @@ class Mauve(Metric):
     smallest = 20
     sees = ("dropped-modes",)
 
-    def value(self, real: Float[Tensor, "n F"], made: Float[Tensor, "m F"]) -> float:
+    def value(self, real: Real, made: Made) -> float:
         return mauve(real, made)
 
-    def without(
-        self,
-        real: Float[Tensor, "n F"],
-        made: Float[Tensor, "m F"],
-        blocks: tuple[Int[Tensor, " n"], Int[Tensor, " m"]],
-    ) -> Float[Tensor, " B"]:
+    def without(self, real: Real, made: Made, blocks: Blocks) -> Float[Tensor, " B"]:
         cells = quantised(real, made)
         k = int(torch.cat(cells).max()) + 1
-        P, Q = (_histograms(cell, block, k, number_of(blocks)) for cell, block in zip(cells, blocks, strict=True))
+        P, Q = (_histograms(cell, block, k, blocks.number) for cell, block in zip(cells, blocks, strict=True))
         return torch.stack([area(*curve(smooth(p), smooth(q))) for p, q in zip(P, Q, strict=True)])
 
 

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from aurify.evaluate.kernels import mmd2, parts, squared_distances
-from aurify.evaluate.metric import Metric
+from aurify.evaluate.metric import Blocks, Made, Metric, Real
 
 MANTISSA = 16  # bits of a float32 that a bin does not tell apart; 7 of its fraction are left: 2^-7 = 0.8 %
 BINS = 0x7F800000 >> MANTISSA  # of all finite positive float32
@@ -32,22 +32,15 @@ class Mmd(Metric):
     smallest = 3
     sees = ("noise", "blur", "dropped-modes")
 
-    def value(self, real: Float[Tensor, "n F"], made: Float[Tensor, "m F"]) -> float:
-        nobody = torch.ones(len(real), dtype=torch.long), torch.ones(len(made), dtype=torch.long)
+    def value(self, real: Real, made: Made) -> float:
+        nobody = Blocks(torch.ones(len(real), dtype=torch.long), torch.ones(len(made), dtype=torch.long))
         return float(discrepancies(real, made, nobody, 1))  # without block 0, which is empty
 
-    def without(
-        self,
-        real: Float[Tensor, "n F"],
-        made: Float[Tensor, "m F"],
-        blocks: tuple[Int[Tensor, " n"], Int[Tensor, " m"]],
-    ) -> Float[Tensor, " B"]:
-        return discrepancies(real, made, blocks, int(torch.cat(blocks).max()) + 1)
+    def without(self, real: Real, made: Made, blocks: Blocks) -> Float[Tensor, " B"]:
+        return discrepancies(real, made, blocks, blocks.number)
 
 
-def discrepancies(
-    x: Float[Tensor, "n F"], y: Float[Tensor, "m F"], blocks: tuple[Int[Tensor, " n"], Int[Tensor, " m"]], count: int
-) -> Float[Tensor, " B"]:
+def discrepancies(x: Float[Tensor, "n F"], y: Float[Tensor, "m F"], blocks: Blocks, count: int) -> Float[Tensor, " B"]:
     """d2 without block b, for b = 0 ... count - 1."""
     centre = x.mean(0)  # of no consequence but for rounding
     x, y = x - centre, y - centre

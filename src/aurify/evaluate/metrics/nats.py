@@ -3,11 +3,11 @@
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from aurify.evaluate.left_out import number_of, sums
-from aurify.evaluate.metric import Metric, Of
+from aurify.evaluate.left_out import sums
+from aurify.evaluate.metric import Blocks, Metric, Of
 
 
 class Nats(Metric):
@@ -19,9 +19,7 @@ class Nats(Metric):
     def value(self, real: object, made: Float[Tensor, "m 3"]) -> float:
         return float(made[:, 0].mean())
 
-    def without(
-        self, real: object, made: Float[Tensor, "m 3"], blocks: tuple[Int[Tensor, " n"], Int[Tensor, " m"]]
-    ) -> Float[Tensor, " B"]:
+    def without(self, real: object, made: Float[Tensor, "m 3"], blocks: Blocks) -> Float[Tensor, " B"]:
         counted = torch.stack((made[:, 0], torch.ones_like(made[:, 0])), 1)
-        nats, n = sums(counted, blocks[1], number_of(blocks)).unbind(-1)
+        nats, n = sums(counted, blocks[1], blocks.number).unbind(-1)
         return nats / n

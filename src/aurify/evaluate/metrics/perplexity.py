@@ -7,11 +7,11 @@ Comparable only between models of the same symbols; bits per character is compar
 
 from typing import ClassVar
 
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from aurify.evaluate.left_out import number_of, sums
-from aurify.evaluate.metric import Metric, Of
+from aurify.evaluate.left_out import sums
+from aurify.evaluate.metric import Blocks, Metric, Of
 
 
 class Perplexity(Metric):
@@ -23,10 +23,8 @@ class Perplexity(Metric):
     def value(self, real: object, made: Float[Tensor, "m 3"]) -> float:
         return float(perplexity(made.sum(0)))
 
-    def without(
-        self, real: object, made: Float[Tensor, "m 3"], blocks: tuple[Int[Tensor, " n"], Int[Tensor, " m"]]
-    ) -> Float[Tensor, " B"]:
-        return perplexity(sums(made, blocks[1], number_of(blocks)))
+    def without(self, real: object, made: Float[Tensor, "m 3"], blocks: Blocks) -> Float[Tensor, " B"]:
+        return perplexity(sums(made, blocks[1], blocks.number))
 
 
 def perplexity(totals: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B"]:

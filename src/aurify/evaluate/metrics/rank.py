@@ -6,10 +6,10 @@ s_k are the singular values of the centred features: the square roots of the cov
 """
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from aurify.evaluate.metric import Metric
+from aurify.evaluate.metric import Blocks, Made, Metric, Real
 from aurify.evaluate.moments import moments, moments_without
 
 
@@ -26,16 +26,11 @@ class Rank(Metric):
     smallest = 3
     sees = ("noise", "blur")
 
-    def value(self, real: Float[Tensor, "n F"], made: Float[Tensor, "m F"]) -> float:
+    def value(self, real: Real, made: Made) -> float:
         return erank(moments(made).covariance) / erank(moments(real).covariance)
 
-    def without(
-        self,
-        real: Float[Tensor, "n F"],
-        made: Float[Tensor, "m F"],
-        blocks: tuple[Int[Tensor, " n"], Int[Tensor, " m"]],
-    ) -> Float[Tensor, " B"]:
-        count = int(torch.cat(blocks).max()) + 1
+    def without(self, real: Real, made: Made, blocks: Blocks) -> Float[Tensor, " B"]:
+        count = blocks.number
         pairs = zip(moments_without(real, blocks[0], count), moments_without(made, blocks[1], count), strict=True)
         values = [erank(b.covariance) / erank(a.covariance) for a, b in pairs]
         return torch.tensor(values, dtype=torch.float64)

@@ -10,11 +10,11 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from aurify.evaluate.left_out import number_of, sums
-from aurify.evaluate.metric import Metric, Of
+from aurify.evaluate.left_out import sums
+from aurify.evaluate.metric import Blocks, Metric, Of
 from aurify.evaluate.words import Words
 
 N = 4
@@ -29,11 +29,9 @@ class Repetition(Metric):
     def value(self, real: Sequence[str], made: Sequence[str]) -> float:
         return float(repetition(made).mean())
 
-    def without(
-        self, real: Sequence[str], made: Sequence[str], blocks: tuple[Int[Tensor, " n"], Int[Tensor, " m"]]
-    ) -> Float[Tensor, " B"]:
+    def without(self, real: Sequence[str], made: Sequence[str], blocks: Blocks) -> Float[Tensor, " B"]:
         each = repetition(made)
-        kept, n = sums(torch.stack((each, torch.ones_like(each)), 1), blocks[1], number_of(blocks)).unbind(-1)
+        kept, n = sums(torch.stack((each, torch.ones_like(each)), 1), blocks[1], blocks.number).unbind(-1)
         return kept / n
 
 

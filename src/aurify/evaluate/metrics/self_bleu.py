@@ -21,8 +21,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from aurify.evaluate.left_out import number_of
-from aurify.evaluate.metric import Metric, Of
+from aurify.evaluate.metric import Blocks, Metric, Of
 from aurify.evaluate.words import Words
 
 ORDER = 4
@@ -40,11 +39,9 @@ class SelfBleu(Metric):
     def value(self, real: Sequence[str], made: Sequence[str]) -> float:
         return self_bleu(*counted(made), np.ones(len(made), bool))
 
-    def without(
-        self, real: Sequence[str], made: Sequence[str], blocks: tuple[Int[Tensor, " n"], Int[Tensor, " m"]]
-    ) -> Float[Tensor, " B"]:
+    def without(self, real: Sequence[str], made: Sequence[str], blocks: Blocks) -> Float[Tensor, " B"]:
         orders, lengths = counted(made)
-        kept = [blocks[1].numpy() != b for b in range(number_of(blocks))]
+        kept = [blocks[1].numpy() != b for b in range(blocks.number)]
         return torch.tensor([self_bleu(orders, lengths, k) for k in kept], dtype=torch.float64)
 
 
