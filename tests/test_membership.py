@@ -159,4 +159,4 @@ def test_the_judge_of_texts_reads_what_tells_languages_apart():
     dutch, frisian = "de kat en de hond slapen in het huis", "de kat en de hûn sliepe yn it hûs"
     judge = text_judge.train([dutch, frisian, dutch + " nu", "no " + frisian, ""], torch.tensor([0, 1, 0, 1, 0]))
     assert judge.read(["het huis slapen", "it hûs sliepe"]).tolist() == [0, 1]
-    assert text_judge.grams([dutch]).norm() == pytest.approx(1)
+    assert text_judge.features([dutch]).norm() == pytest.approx(1)

@@ -4,7 +4,6 @@ embed -> figures with floor and baselines -> copying -> membership -> usefulness
 """
 
 import platform
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -20,12 +19,14 @@ from aurify.evaluate import metric, verdict
 from aurify.evaluate.copying import Copying
 from aurify.evaluate.embedder import Embedder
 from aurify.evaluate.figure import Figure, Protocol
-from aurify.evaluate.figures import FEW, Doing, Views
+from aurify.evaluate.figures import FEW
 from aurify.evaluate.interval import BLOCKS
+from aurify.evaluate.progress import Steps
 from aurify.evaluate.report import Pair, Picture, Report
 from aurify.evaluate.samples import Samples
 from aurify.evaluate.sources import Real
 from aurify.evaluate.verdict import Skill
+from aurify.spec import Grid, Spec
 
 SHOWN = 64  # samples in the report's pictures
 PAIRS = 12  # closest pairs in the report
@@ -40,7 +41,6 @@ class Case:
         real: training, reference and fresh real samples.
         codec: fitted, to show samples.
         data: facts of the data set for the report; "hash" names it in the protocol.
-        preprocessing: what a sample is when it is measured, in words.
         seed: of the samples and of every random choice here.
         options: how the samples were asked for.
         trained_on: whether `real.train` is what the model learned from, so that copies can be looked for.
@@ -53,7 +53,6 @@ class Case:
     real: Real
     codec: Codec[Any]
     data: dict[str, Any]
-    preprocessing: str
     seed: int
     options: dict[str, Any]
     trained_on: bool
@@ -66,46 +65,38 @@ class Case:
     further: dict[str, Any] = field(default_factory=dict)
 
 
-def assess(case: Case) -> Iterator[Doing | Report]:
-    """Yields (what is being done, share done), at last the report."""
+def assess(case: Case) -> Steps[Report]:
+    """The report of a case."""
     n = min(len(case.made), case.real.most)
-    embedders: list[Embedder] = []
-    for found in all_figures.fitted(case.real.train, case.seed, str(case.data.get("hash", ""))):
-        if isinstance(found, list):
-            embedders = found
-        else:
-            yield found
+    embedders = yield from all_figures.fitted(case.real.train, str(case.data.get("hash", "")))
     sets = all_figures.sets_of(case.made, case.real, n, case.seed)
-    found_figures: list[Figure] = []
+    found: list[Figure] = []
     chief: Figure | None = None
     for rank, one in enumerate(embedders):
-        seen: Views | None = None
-        for step in all_figures.views(one, sets, case.likelihood):
-            if isinstance(step, Views):
-                seen = step
-            else:
-                yield step
-        assert seen is not None
+        seen = yield from all_figures.views(one, sets, case.likelihood)
         names = metric.names() if rank == 0 else all_figures.FIRST
-        for step in all_figures.figures(seen, protocol(case, one, n), names):
-            if isinstance(step, Figure):
-                found_figures.append(step)
-            else:
-                yield step
+        found += yield from all_figures.figures(seen, protocol(case, one, n), names)
         if rank == 0:
-            chief = all_figures.principal(found_figures, seen.features["made"].shape[1])
+            chief = all_figures.principal(found, seen.features["made"].shape[1])
     yield "looking for copies", 0.0
     copied = look_for_copies(case, embedders[0] if embedders else None)
     yield "writing the report", 1.0
     skill = all_figures.skill(chief) if chief else None
-    yield report(case, chief_first(found_figures, chief), copied, skill, n)
+    return report(case, chief_first(found, chief), copied, skill, n)
 
 
 def protocol(case: Case, one: Embedder, n: int) -> Protocol:
     return Protocol(
         embedder=one.title, weights=one.weights, n=n, reference=case.real.told, data=str(case.data.get("hash", "")),
-        preprocessing=case.preprocessing, seed=case.seed, blocks=BLOCKS, options=case.options,
+        preprocessing=preprocessing(case.codec.spec), seed=case.seed, blocks=BLOCKS, options=case.options,
     )  # fmt: skip
+
+
+def preprocessing(spec: Spec) -> str:
+    """What a sample is when it is measured."""
+    if isinstance(spec, Grid):
+        return f"{' x '.join(map(str, spec.size))}, {spec.channels} channels, -1 to 1"
+    return f"at most {spec.length} of {spec.vocab} symbols, decoded"
 
 
 def chief_first(found: list[Figure], chief: Figure | None) -> tuple[Figure, ...]:

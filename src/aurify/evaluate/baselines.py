@@ -26,9 +26,8 @@ Plain = Callable[[Samples, int, torch.Generator], Samples]
 
 def plain(train: Samples, n: int, seed: int) -> dict[str, Samples]:
     """n samples of every baseline that goes with this data, by name."""
-    kinds: dict[str, Plain] = {"noise": noise, "mean": mean, "gaussian": gaussian}
-    if train.x is None:
-        kinds = {"unigram": unigram, "n-gram": ngram}
+    grids: dict[str, Plain] = {"noise": noise, "mean": mean, "gaussian": gaussian}
+    kinds = grids if train.texts is None else {"unigram": unigram, "n-gram": ngram}
     return {
         name: make(train, n, torch.Generator().manual_seed(derive("baseline", name, seed)))
         for name, make in kinds.items()
@@ -42,21 +41,18 @@ def copies(train: Samples, n: int, seed: int) -> Samples:
 
 
 def noise(train: Samples, n: int, generator: torch.Generator) -> Samples:
-    assert train.x is not None
-    flat = train.x.flatten(1)
+    flat = train.grid.flatten(1)
     rows = torch.randint(len(flat), (n, flat.shape[1]), generator=generator)
     return _grid(train, flat.gather(0, rows))
 
 
 def mean(train: Samples, n: int, generator: torch.Generator) -> Samples:
-    assert train.x is not None
-    return _grid(train, train.x.flatten(1).mean(0).expand(n, -1))
+    return _grid(train, train.grid.flatten(1).mean(0).expand(n, -1))
 
 
 def gaussian(train: Samples, n: int, generator: torch.Generator) -> Samples:
     """W = U (L - s^2)^1/2 of the largest eigenvalues L of the covariance; s^2 is the mean of the others."""
-    assert train.x is not None
-    flat = train.x.flatten(1)
+    flat = train.grid.flatten(1)
     flat = flat[torch.randperm(len(flat), generator=generator)[:FITTED_ON]]
     centre = flat.mean(0)
     q = min(COMPONENTS, len(flat) - 1, flat.shape[1])
@@ -73,8 +69,7 @@ def gaussian(train: Samples, n: int, generator: torch.Generator) -> Samples:
 
 def _grid(train: Samples, flat: Tensor) -> Samples:
     """Rows as samples of the training data's shape, within its range."""
-    assert train.x is not None
-    x = flat.clamp(float(train.x.min()), float(train.x.max())).reshape(len(flat), *train.x.shape[1:])
+    x = flat.clamp(float(train.grid.min()), float(train.grid.max())).reshape(len(flat), *train.grid.shape[1:])
     return Samples([None] * len(x), x, torch.full((len(x),), -1), tuple(f"plain {i}" for i in range(len(x))))
 
 
@@ -90,7 +85,7 @@ def unigram(train: Samples, n: int, generator: torch.Generator) -> Samples:
 
 def ngram(train: Samples, n: int, generator: torch.Generator) -> Samples:
     seed = int(torch.randint(2**31, (), generator=generator))
-    model = Ngram.fit(list(train.natives), seed)
+    model = Ngram.fit(train.texts or [], seed)
     return _texts(model.sample(n, _lengths(train, n, generator), seed))
 
 

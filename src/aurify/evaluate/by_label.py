@@ -4,17 +4,16 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from safetensors.torch import load, save
 from torch import Tensor
 
 from aurify import sample as sampling
-from aurify.data.store import Store
-from aurify.evaluate.judge import Judge, network, train_judge
+from aurify.evaluate import embedder, sources
+from aurify.evaluate.embedders.classifier import Classifier
 from aurify.evaluate.metrics.coverage import Coverage
 from aurify.evaluate.neighbours import K
-from aurify.home import home
+from aurify.evaluate.progress import Doing, at_last
+from aurify.evaluate.samples import Samples
 from aurify.run import Run
 from aurify.spec import Grid
 
@@ -48,22 +47,18 @@ class Figures:
         ]
 
 
-def by_label(run: Run, n: int = 1000, seed: int = 1) -> Iterator[tuple[str, float] | Figures]:
-    """Yields (what is being done, share done), at last the figures.
+def by_label(run: Run, n: int = 1000, seed: int = 1) -> Iterator[Doing | Figures]:
+    """Yields what is being done, at last the figures.
 
     n samples, labels in turn, against n real ones of the test split (the held-out one where there is no test split).
     """
     assert isinstance(run.spec, Grid) and run.cond.width
-    judge: Judge | None = None
-    for found in judge_of(run.store):
-        if isinstance(found, Judge):
-            judge = found
-        else:
-            yield "training the judge", found
-    assert judge is not None
+    train = labelled(sources.of_split(run.codec, run.store.split("train")))
+    fitting = embedder.fitted(Classifier(), train, run.store.hash)
+    judge = (yield from at_last(fitting, "training the judge")).judge
     reference = "test" if len(run.store.split("test")) else "held"
-    real_all, labels_all = everything(run.store, reference)
-    n = min(n, len(real_all))
+    real = labelled(sources.of_split(run.codec, run.store.split(reference)))
+    n = min(n, len(real))
     made: list[Tensor] = []
     model, _ = sampling.load_model(run)
     names = list(run.cond.labels)
@@ -71,43 +66,20 @@ def by_label(run: Run, n: int = 1000, seed: int = 1) -> Iterator[tuple[str, floa
         made.append(x)
         yield "sampling", (index + 1) / n
     x = torch.stack(made)
-    real = run.spec.widen(spread(real_all, n))
-    train, _ = everything(run.store, "train")
-    real_features = judge.features(real).double()
+    seen, again = (judge.features(spread(side.grid, n)).double() for side in (real, train))
     yield Figures(
         n=n,
         label_right=float((judge.read(x) == torch.arange(n) % len(names)).double().mean()),
-        label_right_real=float((judge.read(run.spec.widen(real_all)) == labels_all).double().mean()),
-        coverage=Coverage().value(real_features, judge.features(x).double()),
-        coverage_real=Coverage().value(real_features, judge.features(run.spec.widen(spread(train, n))).double()),
+        label_right_real=float((judge.read(real.grid) == real.labels).double().mean()),
+        coverage=Coverage().value(seen, judge.features(x).double()),
+        coverage_real=Coverage().value(seen, again),
         reference=reference,
         seed=seed,
     )
 
 
-def judge_of(store: Store) -> Iterator[float | Judge]:
-    """The judge of this data: trained once, then kept beside the encoded data of this machine."""
-    assert isinstance(store.spec, Grid)
-    path = home() / "judges" / f"{store.hash}.safetensors"
-    if path.is_file():
-        net = network(store.spec, store.cond.width)
-        net.load_state_dict(load(path.read_bytes()))
-        yield Judge(net.eval().requires_grad_(False), store.spec)
-        return
-    x, labels = everything(store, "train")
-    for found in train_judge(x[labels >= 0], labels[labels >= 0], store.spec):
-        if isinstance(found, Judge):
-            from aurify.atomic import write
-
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write(path, save({name: t.contiguous() for name, t in found.net.state_dict().items()}))
-        yield found
-
-
-def everything(store: Store, split: str) -> tuple[Tensor, Tensor]:
-    """All stored samples of a split with their labels."""
-    part = store.split(split)
-    return part.rows(np.arange(len(part)))
+def labelled(samples: Samples) -> Samples:
+    return samples if samples.labelled else samples.take(torch.nonzero(samples.labels >= 0)[:, 0])
 
 
 def spread(x: Tensor, n: int) -> Tensor:

@@ -11,8 +11,8 @@ from aurify import loop, recipes
 from aurify.errors import UserError
 from aurify.evaluate import of_run
 from aurify.evaluate.figure import Measured, Protocol
-from aurify.evaluate.figures import Doing
 from aurify.evaluate.interval import difference
+from aurify.evaluate.progress import Doing
 from aurify.evaluate.report import Report
 from aurify.recipes import Wish
 from aurify.run import Run, read_json

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
@@ -19,6 +18,7 @@ from torch import Tensor
 from aurify.evaluate import binomial
 from aurify.evaluate.alarm import Alarm, Unit, alarm
 from aurify.evaluate.samples import Samples
+from aurify.evaluate.shift import shifted
 from aurify.rng import derive
 
 PLANTED = 100  # copies of each kind
@@ -79,11 +79,10 @@ def planted(train: Samples, seed: int, n: int = PLANTED) -> dict[str, Samples]:
     generator = torch.Generator().manual_seed(derive("planted", seed))
     rows = torch.randperm(len(train), generator=generator)[:n]
     source = train.take(rows)
-    if source.x is None:
-        texts = [str(native) for native in source.natives]
-        edited = edited_texts(texts, np.random.default_rng(derive("planted", seed)))
+    if source.texts is not None:
+        edited = edited_texts(source.texts, np.random.default_rng(derive("planted", seed)))
         return {kind: Samples(made, None, source.labels, source.names) for kind, made in edited.items()}
-    grids = edited_grids(source.x, generator)
+    grids = edited_grids(source.grid, generator)
     return {kind: Samples(source.natives, x, source.labels, source.names) for kind, x in grids.items()}
 
 
@@ -93,7 +92,7 @@ def edited_grids(x: Grids, generator: torch.Generator) -> dict[str, Grids]:
     own = x.flatten(1).std(1, correction=0).reshape(-1, *[1] * (ndim + 1)) if ndim else x.std(0, correction=0)
     kinds = {"exact": x, "noisy": x + NOISE * own * torch.randn(x.shape, generator=generator)}
     if ndim >= 1:
-        kinds["shifted"] = torch.stack([shifted(one, generator) for one in x])
+        kinds["shifted"] = torch.stack([moved(one, generator) for one in x])
     if ndim >= 2:
         kinds["mirrored"] = x.flip(-1)
     if ndim == 2 and x.shape[1] in (1, 3):
@@ -101,16 +100,14 @@ def edited_grids(x: Grids, generator: torch.Generator) -> dict[str, Grids]:
     return kinds
 
 
-def shifted(x: Float[Tensor, "C *size"], generator: torch.Generator) -> Float[Tensor, "C *size"]:
-    """By one place or more, up to `SHIFT`, along every axis; the edge's value fills what is left open."""
+def moved(x: Float[Tensor, "C *size"], generator: torch.Generator) -> Float[Tensor, "C *size"]:
+    """By one place or more, up to `SHIFT`, along every axis."""
     by: list[int] = []
     for n in x.shape[1:]:
         most = max(1, int(n * SHIFT))
         step = int(torch.randint(1, most + 1, (1,), generator=generator))
         by.append(step if torch.rand((), generator=generator) < 0.5 else -step)
-    edges = [p for s in reversed(by) for p in (max(s, 0), max(-s, 0))]
-    cut = (..., *(slice(max(-s, 0), n + max(-s, 0)) for s, n in zip(by, x.shape[1:], strict=True)))
-    return F.pad(x[None], edges, mode="replicate")[0][cut]
+    return shifted(x[None], by)[0]
 
 
 def recompressed(x: Float[Tensor, "C H W"]) -> Float[Tensor, "C H W"]:

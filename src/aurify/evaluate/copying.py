@@ -135,7 +135,7 @@ def copying(made: Samples, train: Samples, held: Samples, features: Features | N
         raise UserError("copies cannot be told from chance without held-out samples; keep some samples apart.")
     rows = torch.linspace(0, len(held) - 1, min(HELD, len(held))).long()
     held = held.take(rows)
-    space = Texts(train, held) if train.x is None else Pictures(train)
+    space = Pictures(train) if train.texts is None else Texts(train, held)
     ours, theirs = space.look(made), space.look(held)
     edited = {kind: space.look(copies).columns for kind, copies in controls.planted(train, seed).items()}
     among = None if features is None else [f.float() for f in (features[0], features[1], features[2][rows])]

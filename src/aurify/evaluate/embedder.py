@@ -3,14 +3,17 @@
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from typing import ClassVar, cast
+from typing import ClassVar, TypeVar, cast
 
+import safetensors.torch as safetensors
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from aurify import plugins
+from aurify.atomic import write
 from aurify.evaluate.samples import Samples
+from aurify.home import home
 
 PACKAGE = "aurify.evaluate.embedders"
 
@@ -57,12 +60,32 @@ class Embedder(ABC):
         return None
 
 
+E = TypeVar("E", bound=Embedder)
+
+
 def hashed(tensors: Iterable[Tensor]) -> str:
     """Twelve hexadecimal digits of SHA-256 over the values: how figures name weights."""
     digest = hashlib.sha256()
     for tensor in tensors:
         digest.update(tensor.detach().cpu().flatten().contiguous().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:12]
+
+
+def fitted(one: E, train: Samples, data: str) -> Iterator[float | E]:
+    """The embedder as it learned from the training samples; yields the share done, at last the embedder.
+
+    `data` is a hash of the data set: what was learned from it is kept on this machine and used again, so that all runs
+    on the same data are measured by the same features. "" keeps nothing.
+    """
+    path = home() / "embedders" / f"{type(one).__name__.lower()}-{data[:32]}-{len(train)}.safetensors"
+    if data and path.is_file():
+        one.restore(safetensors.load(path.read_bytes()), train)
+    else:
+        yield from one.fit(train)
+        if data and one.state():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write(path, safetensors.save(one.state()))
+    yield one
 
 
 def names() -> tuple[str, ...]:

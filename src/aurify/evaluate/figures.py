@@ -1,25 +1,20 @@
 """All figures of one set of samples: every metric that goes with the data, its floor and its plain baselines."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from safetensors.torch import load, save
 from torch import Tensor
 
-from aurify.atomic import write
 from aurify.evaluate import baselines, embedder, interval, metric
 from aurify.evaluate.embedder import Embedder
 from aurify.evaluate.figure import Figure, Protocol
 from aurify.evaluate.metric import Metric
+from aurify.evaluate.progress import Steps, at_last
 from aurify.evaluate.samples import Samples
 from aurify.evaluate.sources import Real
 from aurify.evaluate.verdict import Skill
-from aurify.home import home
-
-Doing = tuple[str, float]  # what is being done, and the share of it done
 
 COPIES = "training samples"  # among the baselines, for comparison: no distance finds fault with them
 FEW = 50  # samples on each side below which no verdict is given
@@ -36,29 +31,17 @@ class Views:
     likelihood: dict[str, Tensor]  # rows (nats, symbols, characters) of the reference, by model
 
 
-def fitted(train: Samples, seed: int, data: str) -> Iterator[Doing | list[Embedder]]:
-    """The embedders that suit the data, the best first, learned from the training split.
-
-    `data` is a hash of the data set: what was learned from it is kept on this machine and used again, so that all runs
-    on the same data are measured by the same features. "" keeps nothing.
-    """
-    kinds = {name: embedder.load(name) for name in embedder.names()}
+def fitted(train: Samples, data: str) -> Steps[list[Embedder]]:
+    """The embedders that suit the data, the best first, learned from the training split; `data`: its hash, or ""."""
+    suits = {name: embedder.load(name).suits(train) for name in embedder.names()}
     made: list[Embedder] = []
-    for name in sorted((k for k in kinds if kinds[k].suits(train)), key=lambda k: -kinds[k].suits(train)):
-        one, path = kinds[name](), home() / "embedders" / f"{name}-{data[:32]}-{seed}.safetensors"
-        if data and path.is_file():
-            one.restore(load(path.read_bytes()), train)
-        else:
-            for share in one.fit(train, seed):
-                yield f"fitting: {one.title}", share
-            if data and one.state():
-                path.parent.mkdir(parents=True, exist_ok=True)
-                write(path, save(one.state()))
-        made.append(one)
-    yield made
+    for name in sorted((name for name in suits if suits[name]), key=lambda name: -suits[name]):
+        one = embedder.load(name)()
+        made.append((yield from at_last(embedder.fitted(one, train, data), f"fitting: {one.title}")))
+    return made
 
 
-def views(one: Embedder, sets: dict[str, Samples], likelihood: dict[str, Tensor]) -> Iterator[Doing | Views]:
+def views(one: Embedder, sets: dict[str, Samples], likelihood: dict[str, Tensor]) -> Steps[Views]:
     """What `one` sees of each set."""
     features, probabilities, texts = {}, {}, {}
     for done, (name, samples) in enumerate(sets.items()):
@@ -67,9 +50,9 @@ def views(one: Embedder, sets: dict[str, Samples], likelihood: dict[str, Tensor]
         p = one.probabilities(samples)
         if p is not None:
             probabilities[name] = p.double()
-        if samples.x is None and isinstance(samples.natives[0], str):
-            texts[name] = list(samples.natives)
-    yield Views(features, probabilities, texts, likelihood)
+        if samples.texts is not None:
+            texts[name] = samples.texts
+    return Views(features, probabilities, texts, likelihood)
 
 
 def sets_of(made: Samples, real: Real, n: int, seed: int) -> dict[str, Samples]:
@@ -79,8 +62,9 @@ def sets_of(made: Samples, real: Real, n: int, seed: int) -> dict[str, Samples]:
     return cut | baselines.plain(real.train, n, seed) | {COPIES: baselines.copies(real.train, n, seed)}
 
 
-def figures(seen: Views, protocol: Protocol, names: tuple[str, ...]) -> Iterator[Doing | Figure]:
+def figures(seen: Views, protocol: Protocol, names: tuple[str, ...]) -> Steps[list[Figure]]:
     """A figure for each metric that is defined here."""
+    made: list[Figure] = []
     for done, name in enumerate(names):
         kind = metric.load(name)
         yield kind.title, done / len(names)
@@ -88,7 +72,8 @@ def figures(seen: Views, protocol: Protocol, names: tuple[str, ...]) -> Iterator
         if "made" in looked and len(looked["made"]) >= kind.smallest:
             found = figure(name, kind(), looked, protocol)
             if math.isfinite(found.measured.value):
-                yield found
+                made.append(found)
+    return made
 
 
 def figure(name: str, one: Metric, looked: dict[str, Any], protocol: Protocol) -> Figure:

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from aurify.evaluate.shift import shifted
 from aurify.nets.unet import CONV, channels_last, fold, padded
 from aurify.rng import derive
 from aurify.spec import Grid
@@ -53,7 +54,7 @@ def train_judge(
     for step in range(steps):
         rows = torch.randint(len(x), (BATCH,), generator=generator)
         optimizer.param_groups[0]["lr"] = 6e-3 * min(step / (0.2 * steps) + 0.05, (steps - step) / (0.8 * steps))
-        loss = F.cross_entropy(net(shifted(spec.widen(x[rows]), generator)), labels[rows], label_smoothing=0.05)
+        loss = F.cross_entropy(net(moved(spec.widen(x[rows]), generator)), labels[rows], label_smoothing=0.05)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -90,11 +91,7 @@ class Mean(nn.Module):
         return x.flatten(2).mean(-1)
 
 
-def shifted(x: Tensor, generator: torch.Generator) -> Tensor:
-    """The whole batch moved by up to two places along every axis; what leaves comes back at the other edge's value."""
+def moved(x: Tensor, generator: torch.Generator) -> Tensor:
+    """The whole batch, by up to two places along every axis."""
     by = [int(torch.randint(-2, 3, (1,), generator=generator)) for _ in range(x.ndim - 2)]
-    if not any(by):
-        return x
-    edges = [p for s in reversed(by) for p in (max(s, 0), max(-s, 0))]
-    cut = (..., *(slice(max(-s, 0), n + max(-s, 0)) for s, n in zip(by, x.shape[2:], strict=True)))
-    return F.pad(x, edges, mode="replicate")[cut]
+    return shifted(x, by) if any(by) else x

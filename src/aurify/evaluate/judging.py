@@ -4,12 +4,13 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from aurify import sample as sampling
 from aurify.atomic import explained, write
 from aurify.errors import UserError
 from aurify.evaluate import human, human_page, sources
-from aurify.evaluate.figures import Doing
 from aurify.evaluate.human import Blind
 from aurify.evaluate.preference import Preference
+from aurify.evaluate.progress import Doing, Steps
 from aurify.evaluate.samples import Samples
 from aurify.run import Run
 
@@ -24,12 +25,7 @@ def begin(run: Run, against: str, n: int, seed: int) -> Iterator[Doing | tuple[B
         UserError: runs of two kinds, or too few samples.
     """
     folder = run.path / "human" / Path(against).name
-    sets: list[Samples] = []
-    for found in both(run, against, n, seed):
-        if isinstance(found, list):
-            sets = found
-        else:
-            yield found
+    sets = yield from both(run, against, n, seed)
     key_file = folder / "key.json"
     if key_file.is_file():
         blind = human.again(sets[0], sets[1], human.read_key(key_file))
@@ -42,7 +38,7 @@ def begin(run: Run, against: str, n: int, seed: int) -> Iterator[Doing | tuple[B
     yield blind, folder
 
 
-def both(run: Run, against: str, n: int, seed: int) -> Iterator[Doing | list[Samples]]:
+def both(run: Run, against: str, n: int, seed: int) -> Steps[list[Samples]]:
     """Samples of either side, more than n."""
     sets: list[Samples] = []
     if against == REAL:
@@ -52,12 +48,9 @@ def both(run: Run, against: str, n: int, seed: int) -> Iterator[Doing | list[Sam
     runs = [run] if against == REAL else [run, other_of(run, against)]
     made: list[Samples] = []
     for one in runs:
-        for found in sources.of_run(one, 2 * n, seed, {}):  # equal labels must meet
-            if isinstance(found, Samples):
-                made.append(found)
-            else:
-                yield f"sampling {one.path.name}", found
-    yield [*made, *sets]
+        model, _ = sampling.load_model(one)
+        made.append((yield from sources.of_run(one, model, 2 * n, seed, {})))  # equal labels must meet
+    return [*made, *sets]
 
 
 def other_of(run: Run, against: str) -> Run:

@@ -23,15 +23,17 @@ def kmeans(x: Float[Tensor, "n F"], k: int, seed: int = 0, restarts: int = 5, mo
     generator = torch.Generator().manual_seed(derive("k-means", seed))
     best, found = float("inf"), torch.zeros(len(x), dtype=torch.long)
     for _ in range(restarts):
-        assignment, inertia = lloyd(x[order], starts(x[order], k, generator), most)
+        _, assignment, inertia = lloyd(x[order], starts(x[order], k, generator), most)
         if inertia < best:
             best = inertia
             found[order] = assignment
     return found
 
 
-def lloyd(x: Float[Tensor, "n F"], mu: Float[Tensor, "k F"], most: int) -> tuple[Int[Tensor, " n"], float]:
-    """Assignment and inertia once rows keep their centres."""
+def lloyd(
+    x: Float[Tensor, "n F"], mu: Float[Tensor, "k F"], most: int
+) -> tuple[Float[Tensor, "k F"], Int[Tensor, " n"], float]:
+    """Centres, assignment and inertia once rows keep their centres."""
     a, length = torch.full((len(x),), -1), x.square().sum(1)
     for _ in range(most):
         before, (nearest, a) = a, beyond(x, mu).min(1)
@@ -44,7 +46,7 @@ def lloyd(x: Float[Tensor, "n F"], mu: Float[Tensor, "k F"], most: int) -> tuple
         )  # centres with no row take those that fit badly
         mu = mean.index_copy(0, (size == 0).nonzero()[:, 0], x[farthest])
     nearest, a = beyond(x, mu).min(1)
-    return a, float((nearest + length).double().sum())
+    return mu, a, float((nearest + length).double().sum())
 
 
 def starts(x: Float[Tensor, "n F"], k: int, generator: torch.Generator) -> Float[Tensor, "k F"]:

@@ -11,7 +11,7 @@ from aurify.evaluate.ngram import Ngram
 from aurify.evaluate.samples import Decoded, Samples
 from aurify.family import Family
 from aurify.run import Run
-from aurify.spec import Tokens
+from aurify.spec import Grid, Tokens
 
 BATCH = 16
 
@@ -39,8 +39,8 @@ def likelihood(run: Run, model: Family, samples: Samples) -> Iterator[float | Te
 
 def stored(run: Run, part: Samples) -> Tensor:
     """What the family sees of these samples."""
-    if part.x is not None:
-        return part.x
+    if isinstance(run.spec, Grid):
+        return part.grid
     assert isinstance(part.natives, Decoded)
     return run.spec.widen(part.natives.rows)
 
@@ -57,7 +57,7 @@ def sizes(run: Run, part: Samples, x: Tensor) -> tuple[Tensor, Tensor]:
 
 def of_ngram(train: Samples, samples: Samples, ends: bool, seed: int) -> Tensor:
     """The same rows of the plain n-gram model; its symbols are characters, and a text's end, if it `ends`."""
-    model = Ngram.fit(list(train.natives), seed, ends)
-    nats = torch.as_tensor(model.nats(list(samples.natives)), dtype=torch.float64)
-    characters = torch.tensor([float(len(native)) for native in samples.natives], dtype=torch.float64)
+    texts = samples.texts or []
+    nats = torch.as_tensor(Ngram.fit(train.texts or [], seed, ends).nats(texts), dtype=torch.float64)
+    characters = torch.tensor([float(len(text)) for text in texts], dtype=torch.float64)
     return torch.stack((nats, characters + ends, characters), 1)

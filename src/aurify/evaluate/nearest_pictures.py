@@ -12,12 +12,12 @@ place of all; of these `CANDIDATES` on coarse versions of every alignment; on th
 from itertools import product
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from aurify.evaluate.nearest import NEIGHBOURS, Looked, suspicion
 from aurify.evaluate.samples import Samples
+from aurify.nets.conv import shrink
 
 PLACES = 1024  # of a sample as it is compared: 32 x 32, 10 x 10 x 10, or 1024
 MARGIN = 2  # places along each axis by which a copy may be shifted
@@ -38,8 +38,7 @@ class Pictures:
     in standard deviations."""
 
     def __init__(self, train: Samples):
-        assert train.x is not None
-        self.small = torch.cat([smooth(shrunk(part)) for part in train.x.split(TRAIN)])
+        self.small = torch.cat([smooth(shrunk(part)) for part in train.grid.split(TRAIN)])
         self.size = tuple(self.small.shape[2:])
         self.margins = tuple(min(MARGIN, n // 8) for n in self.size)
         self.mean, self.deviation = self.small.mean(0), self.small.std(0, correction=0).clamp_min(1e-6)
@@ -48,8 +47,7 @@ class Pictures:
 
     def look(self, samples: Samples) -> Looked:
         """Column 0: `suspicion` of the distances."""
-        assert samples.x is not None
-        found = [self.nearest(part) for part in samples.x.split(QUERIES)]
+        found = [self.nearest(part) for part in samples.grid.split(QUERIES)]
         distance, index = (torch.cat(parts) for parts in zip(*found, strict=True))
         return Looked(suspicion(distance)[:, None], index[:, 0], distance[:, 0])
 
@@ -113,7 +111,7 @@ def large(x: Grids) -> bool:
 def shrunk(x: Grids) -> Float[Tensor, "n C *less"]:
     """At most `PLACES` places, by means over blocks."""
     side = round(PLACES ** (1 / (x.ndim - 2))) if x.ndim > 2 else 0
-    return pooled(x, tuple(min(side, n) for n in x.shape[2:])) if large(x) else x
+    return shrink(x, tuple(min(side, n) for n in x.shape[2:])) if large(x) else x
 
 
 def smooth(x: Grids) -> Grids:
@@ -131,9 +129,4 @@ def coarsened(x: Grids) -> Float[Tensor, "n C *less"]:
     if x.ndim == 2:
         return x
     side = max(2, int((COARSE / x.shape[1]) ** (1 / (x.ndim - 2))))
-    return pooled(x, tuple(min(side, n, max(n // 2, 6)) for n in x.shape[2:]))
-
-
-def pooled(x: Grids, size: tuple[int, ...]) -> Float[Tensor, "n C *less"]:
-    pool = {1: F.adaptive_avg_pool1d, 2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d}[len(size)]
-    return pool(x, size)  # pyright: ignore[reportArgumentType]
+    return shrink(x, tuple(min(side, n, max(n // 2, 6)) for n in x.shape[2:]))

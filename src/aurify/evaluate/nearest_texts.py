@@ -15,20 +15,21 @@ import torch
 from jaxtyping import Float, Int
 from numpy.lib.stride_tricks import sliding_window_view
 
+from aurify.evaluate.grams import MULTIPLIER, codes, mixed
 from aurify.evaluate.nearest import Looked
 from aurify.evaluate.samples import Samples
 
 LONGEST = 1024  # characters: a longer run says no more
 ALIKE = 64  # held-out texts of the nearest lengths, which say what is usual
 CHUNK = 1 << 20  # windows hashed at a time
-BASE = 0x9E3779B97F4A7C15  # odd, so that it has an inverse mod 2^64
+BASE = int(MULTIPLIER)  # odd, so that it has an inverse mod 2^64
 INVERSE = pow(BASE, -1, 1 << 64)
 
-Codes = Int[np.ndarray, " n"]
+Lengths = Int[np.ndarray, " n"]
 Runs = Int[np.ndarray, " r"]  # one entry a run that was looked for
 
 
-def ladder() -> Codes:
+def ladder() -> Lengths:
     """2, 3, ..., 10, 11, 12, ..., each at most a tenth longer than the one below."""
     lengths = [2]
     while lengths[-1] < LONGEST:
@@ -48,11 +49,11 @@ class Windows:
     """All runs of characters of some texts: their hashes at any length. No run crosses from one text to the next."""
 
     def __init__(self, texts: list[str], between: int):
-        codes = [np.frombuffer(plain(t).encode("utf-32-le", "surrogatepass"), np.uint32) for t in texts]
-        self.lengths = np.array([len(c) for c in codes], np.int64)
+        each = [codes(plain(text)) for text in texts]
+        self.lengths = np.array([len(c) for c in each], np.int64)
         self.starts = np.concatenate([[0], np.cumsum(self.lengths + 1)[:-1]]).astype(np.int64)
         bar = np.array([between], np.uint32)
-        joined = np.concatenate([part for c in codes for part in (c, bar)])
+        joined = np.concatenate([part for c in each for part in (c, bar)])
         self.n = len(joined)
         powers = np.cumprod(np.full(self.n, BASE, np.uint64))  # arrays of uint64 reckon mod 2^64
         self.sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(mixed(joined) * powers)])
@@ -63,7 +64,7 @@ class Windows:
         ends = slice(at.start + length, at.stop + length) if isinstance(at, slice) else at + length
         return (self.sums[ends] - self.sums[at]) * self.back[at]
 
-    def begins(self, which: Codes, length: int) -> tuple[Runs, Runs]:
+    def begins(self, which: Lengths, length: int) -> tuple[Runs, Runs]:
         """Where runs of this length begin in the texts asked for, and in which of these (0, 1, ...) each lies."""
         counts = np.maximum(self.lengths[which] - length + 1, 0)
         owner = np.repeat(np.arange(len(which)), counts)
@@ -71,15 +72,7 @@ class Windows:
         return self.starts[which][owner] + inside, owner
 
 
-def mixed(codes: np.ndarray) -> np.ndarray:
-    """Code points to unrelated 64-bit values (the finaliser of splitmix64, Steele et al. 2014)."""
-    x = (codes.astype(np.uint64) + np.uint64(1)) * np.uint64(BASE)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
-
-
-def roundest(low: Codes, high: Codes) -> Codes:
+def roundest(low: Lengths, high: Lengths) -> Lengths:
     """The number in (low, high] that the greatest power of two divides, so that unlike texts try the same lengths."""
     found = high
     for power in range(int(high.max()).bit_length()):
@@ -92,8 +85,8 @@ class Texts:
     """Training texts to search among, and what held-out texts have in common with them."""
 
     def __init__(self, train: Samples, held: Samples):
-        self.train = Windows([str(t) for t in train.natives], between=0)
-        texts = Windows([str(t) for t in held.natives], between=1)
+        self.train = Windows(train.texts or [], between=0)
+        texts = Windows(held.texts or [], between=1)
         runs, _ = self.longest(texts)
         self.usual_run = max(2, int(np.median(runs)))
         order = np.argsort(texts.lengths, kind="stable")
@@ -103,20 +96,20 @@ class Texts:
 
     def look(self, samples: Samples) -> Looked:
         """Columns 0 and 1 as above; the nearest training text is one that holds the longest run."""
-        texts = Windows([str(t) for t in samples.natives], between=1)
+        texts = Windows(samples.texts or [], between=1)
         runs, place = self.longest(texts)
         excess = np.log(np.maximum(runs, 1)) - self.usual(texts.lengths)
         columns = np.stack([excess, self.covered(texts)], 1)
         nearest = np.searchsorted(self.train.starts, np.maximum(place, 0), side="right") - 1
         return Looked(torch.from_numpy(columns), torch.from_numpy(nearest), torch.from_numpy(np.exp(-excess)))
 
-    def usual(self, lengths: Codes) -> Float[np.ndarray, " n"]:
+    def usual(self, lengths: Lengths) -> Float[np.ndarray, " n"]:
         """The median log R of the held-out texts nearest in length."""
         middle = np.searchsorted(self.held_lengths, lengths)
         first = middle - (len(self.held_lengths) - len(self.medians) + 1) // 2
         return self.medians[np.clip(first, 0, len(self.medians) - 1)]
 
-    def longest(self, texts: Windows) -> tuple[Codes, Codes]:
+    def longest(self, texts: Windows) -> tuple[Lengths, Lengths]:
         """R of each text and where in the training text such a run begins; 0 and -1 where there is none."""
         low, high = np.zeros(len(texts.lengths), np.int64), np.searchsorted(LADDER, texts.lengths, side="right")
         place = np.full(len(low), -1)
@@ -140,7 +133,7 @@ class Texts:
         inside = np.concatenate([[0], np.cumsum(np.cumsum(edges)[:-1] > 0)])
         return (inside[texts.starts + texts.lengths] - inside[texts.starts]) / np.maximum(texts.lengths, 1)
 
-    def found(self, texts: Windows, which: Codes, length: int) -> tuple[Runs, Runs, Runs]:
+    def found(self, texts: Windows, which: Lengths, length: int) -> tuple[Runs, Runs, Runs]:
         """Every run of this length in the texts asked for: where it begins there, where in the training text (-1:
         nowhere), and in which of the texts it lies."""
         begins, owner = texts.begins(which, length)

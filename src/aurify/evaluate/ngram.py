@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from aurify.errors import UserError
+from aurify.evaluate.grams import codes
 from aurify.rng import SampleRng, derive
 
 ORDERS = (2, 3, 4, 5, 6)
@@ -161,7 +162,7 @@ class _Counted:
 
     @classmethod
     def of(cls, texts: Sequence[str], K: int, ends: bool) -> "_Counted":
-        alphabet = np.unique(_codes("".join(texts))).astype(np.int64)
+        alphabet = np.unique(codes("".join(texts))).astype(np.int64)
         symbols, place, _ = _symbols(texts, alphabet, ends)
         V, begin = len(alphabet) + 3, len(alphabet) + 1
         counted = cls(alphabet, [], [], [], ends)
@@ -171,18 +172,18 @@ class _Counted:
             if not len(there):
                 break  # no text is that long
             h = found[there - 1] if k > 1 else found
-            codes, number = np.unique(h * V + symbols[there], return_inverse=True)
+            strings, number = np.unique(h * V + symbols[there], return_inverse=True)
             raw = np.bincount(number)
             if k == 1:
-                raw[codes == begin] = 0  # a context, never an outcome
+                raw[strings == begin] = 0  # a context, never an outcome
             else:
-                shorter = np.zeros(len(codes), np.int64)  # hw without its first symbol
+                shorter = np.zeros(len(strings), np.int64)  # hw without its first symbol
                 shorter[number] = found[there]
                 before = np.bincount(shorter, minlength=len(counted.raw[-1]))
                 first = found[np.flatnonzero(place == k - 2)]
                 before[first] = counted.raw[-1][first]
                 counted.before.append(before)
-            counted.codes.append(codes)
+            counted.codes.append(strings)
             counted.raw.append(raw)
             found = np.full(len(symbols), -1)
             found[there] = number
@@ -247,9 +248,9 @@ def _symbols(
 ) -> tuple[Int[np.ndarray, " N"], Int[np.ndarray, " N"], Int[np.ndarray, " N"]]:
     """All texts in a row, each after its beginning and before its end: symbols, places in the text, and which text."""
     A, lengths = len(alphabet), np.array([len(text) for text in texts], np.int64)
-    codes = _codes("".join(texts)).astype(np.int64)
-    at = np.minimum(np.searchsorted(alphabet, codes), A - 1)
-    ids = np.where(alphabet[at] == codes, at, A + 2)
+    letters = codes("".join(texts)).astype(np.int64)
+    at = np.minimum(np.searchsorted(alphabet, letters), A - 1)
+    ids = np.where(alphabet[at] == letters, at, A + 2)
     size = lengths + 1 + ends
     start = np.cumsum(size) - size
     text = np.repeat(np.arange(len(texts)), size)
@@ -258,10 +259,6 @@ def _symbols(
     symbols[start] = A + 1
     symbols[(place > 0) & (place <= lengths[text])] = ids
     return symbols, place, text
-
-
-def _codes(text: str) -> np.ndarray:
-    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
 
 
 def _chosen(texts: Sequence[str], seed: int) -> list[str]:

@@ -3,20 +3,15 @@
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from aurify import codec as codecs
-from aurify.data.source import Source, open_source
 from aurify.errors import UserError
 from aurify.evaluate import assess, of_run, sources
 from aurify.evaluate.assess import Case
-from aurify.evaluate.figures import Doing
+from aurify.evaluate.progress import Doing
 from aurify.evaluate.report import Report
 from aurify.evaluate.samples import Samples
-from aurify.evaluate.sources import Real
-from aurify.spec import Grid
+from aurify.evaluate.sources import Folder, Real
 
 
 def evaluate(samples: str, reference: str, train: str | None, out: str, seed: int = 1) -> Iterator[Doing | Report]:
@@ -26,77 +21,56 @@ def evaluate(samples: str, reference: str, train: str | None, out: str, seed: in
     Raises:
         UserError: sets of two kinds, an empty one, or a reference that overlaps the training set (names the files).
     """
-    yield "reading", 0.0
-    source = open_source(Path(reference), None)
-    codec = codecs.load(source.codec)()
-    labels = tuple(sorted({item.label for item in source.items if item.label is not None}))
-    codec.fit(natives(source, codec))
-    read = {"reference": reference, "samples": samples} | ({"train": train} if train else {})
-    sets = {name: sources.of_folder(path, codec, source.codec, labels) for name, path in read.items()}
-    prints = {name: [content(native) for native in found.natives] for name, found in sets.items()}
+    folders: dict[str, Folder] = {}
+    for done, (name, path) in enumerate((("reference", reference), ("samples", samples), ("train", train))):
+        if path is not None:
+            yield f"reading {path}", done / 3
+            folders[name] = sources.read(path, folders["reference"].codec if folders else None)
     if train:
-        refuse_overlap(prints, sets, reference, train)
-    real = real_of(sets, reference, seed)
-    data_hash = hashlib.sha256("".join(sorted(prints["reference"])).encode()).hexdigest()
+        refuse_overlap(folders["reference"], folders["train"], reference, train)
+    case = case_of(folders, reference, samples, train, seed)
+    report = yield from assess.assess(case)
+    of_run.save(report, Path(out), None)
+    yield report
+
+
+def case_of(folders: dict[str, Folder], reference: str, samples: str, train: str | None, seed: int) -> Case:
+    known = folders["reference"]
+    codec = codecs.load(known.codec)()
+    codec.fit(iter(known.natives))
+    sets = {name: sources.of_folder(folder, codec, known.label_names) for name, folder in folders.items()}
     command = f"aurify evaluate --samples {samples} --reference {reference}" + (f" --train {train}" if train else "")
-    case = Case(
+    return Case(
         made=sets["samples"],
-        real=real,
+        real=real_of(sets, folders, reference, seed),
         codec=codec,
-        data={"source": reference, "hash": data_hash, "labels": list(labels), "counts": counts(sets)},
-        preprocessing=told(codec.spec),
+        data={
+            "source": reference,
+            "hash": hashlib.sha256("".join(sorted(known.hashes)).encode()).hexdigest(),
+            "labels": list(known.label_names),
+            "counts": {name: len(found) for name, found in sets.items()},
+        },
         seed=seed,
         options={},
         trained_on=train is not None,
         command=f"{command} --seed {seed}",
         subject={"folder": samples},
     )
-    for found in assess.assess(case):
-        if isinstance(found, Report):
-            of_run.save(found, Path(out), None)
-        yield found
 
 
-def natives(source: Source, codec: Any) -> Iterator[Any]:
-    """Every sample that can be read."""
-    for item in source.items:
-        try:
-            yield item.read(codec)[0]
-        except codecs.Unreadable:
-            continue
-
-
-def real_of(sets: dict[str, Samples], reference: str, seed: int) -> Real:
-    unseen = sets["reference"]
+def real_of(sets: dict[str, Samples], folders: dict[str, Folder], reference: str, seed: int) -> Real:
+    first, second = sources.dealt(sets["reference"], seed)
     if "train" in sets:
-        return sources.dealt(sets["train"], unseen, f"samples of {reference}", seed)
-    halves = sources.dealt(unseen, unseen, f"samples of {reference}", seed)
-    rest = sources.dealt(halves.reference, halves.fresh, f"samples of {reference}", seed)
-    return Real(halves.reference, rest.reference, rest.fresh, f"a quarter of the samples of {reference}")
+        return Real(sets["train"], first, second, f"half of the samples of {reference}", folders["train"].items)
+    return Real(first, *sources.dealt(second, seed), f"a quarter of the samples of {reference}", len(first))
 
 
-def content(native: Any) -> str:
-    """A hash of a sample's content."""
-    data = native.encode() if isinstance(native, str) else np.ascontiguousarray(native).tobytes()
-    return hashlib.sha256(data).hexdigest()
-
-
-def refuse_overlap(prints: dict[str, list[str]], sets: dict[str, Samples], reference: str, train: str) -> None:
-    known = dict(zip(prints["train"], sets["train"].names, strict=True))
-    both = [
-        (name, known[p]) for p, name in zip(prints["reference"], sets["reference"].names, strict=True) if p in known
-    ]
+def refuse_overlap(unseen: Folder, known: Folder, reference: str, train: str) -> None:
+    names = dict(zip(known.hashes, known.names, strict=True))
+    both = [(name, names[h]) for h, name in zip(unseen.hashes, unseen.names, strict=True) if h in names]
     if both:
         some = "; ".join(f"{a} is {b}" for a, b in both[:5])
         raise UserError(
             f"{len(both)} samples of {reference} are in {train} too ({some}{'; ...' if len(both) > 5 else ''}): "
             "take them out of the reference, which must be unseen"
         )
-
-
-def counts(sets: dict[str, Samples]) -> dict[str, int]:
-    return {name: len(found) for name, found in sets.items()}
-
-
-def told(spec: Any) -> str:
-    return f"{' x '.join(map(str, spec.size))}, {spec.channels} channels" if isinstance(spec, Grid) else "texts as read"

@@ -17,15 +17,16 @@ from aurify.evaluate import membership as attacks
 from aurify.evaluate.assess import Case
 from aurify.evaluate.card import card
 from aurify.evaluate.cost import cost
-from aurify.evaluate.figures import Doing
 from aurify.evaluate.membership import Membership
 from aurify.evaluate.page import page
+from aurify.evaluate.progress import Doing, Steps, at_last
 from aurify.evaluate.report import Report
 from aurify.evaluate.samples import Samples
 from aurify.evaluate.sources import Real
-from aurify.evaluate.usefulness import Usefulness, usefulness
+from aurify.evaluate.usefulness import usefulness
+from aurify.family import Family
 from aurify.run import Run
-from aurify.spec import Grid
+from aurify.spec import Tokens
 
 N = 1000  # samples that a run is judged by, where its data allow
 ATTACKED = 200  # training samples, and as many others, that membership is guessed of
@@ -38,88 +39,45 @@ def evaluate(run: Run, n: int = N, seed: int = 1, options: dict[str, Any] | None
     Raises:
         UserError: no checkpoint, no held-out samples, or the data have changed.
     """
-    real = sources.of_store(run.store, seed)
-    made: Samples | None = None
-    for found in sources.of_run(run, min(n, max(real.most, 50)), seed, options or {}):
-        if isinstance(found, Samples):
-            made = found
-        else:
-            yield "sampling", found
-    assert made is not None
-    rows: dict[str, Any] = {}
-    for found in likelihoods(run, real, seed):
-        if isinstance(found, dict):
-            rows = found
-        else:
-            yield found
-    further: dict[str, Any] = {}
-    for found in findings(run, made, real, seed):
-        if isinstance(found, dict):
-            further = found
-        else:
-            yield found
-    case = replace(case_of(run, made, real, rows, seed, options or {}), further=further)
-    for found in assess.assess(case):
-        if isinstance(found, Report):
-            save(found, run.path / "report", run.path / "MODEL_CARD.md")
-        yield found
-
-
-def likelihoods(run: Run, real: Real, seed: int) -> Iterator[Doing | dict[str, Any]]:
-    """Rows of the reference by model: "made" is the run's, beside the plain n-gram's for texts."""
     model, _ = sampling.load_model(run)
-    rows: dict[str, Any] = {}
-    for found in likelihood.likelihood(run, model, real.reference):
-        if isinstance(found, float):
-            yield "likelihood of held-out samples", found
-        elif found is not None:
-            rows["made"] = found
-    if rows and not isinstance(run.spec, Grid) and isinstance(real.reference.natives[0], str):
+    real = sources.of_store(run.store, seed)
+    made = yield from sources.of_run(run, model, min(n, max(real.most, 50)), seed, options or {})
+    rows = yield from likelihoods(run, model, real, seed)
+    attack = yield from attacked(run, model, made, real)
+    helped = yield from at_last(usefulness(made, real.train, real.reference, seed), "does generating help?")
+    further = {name: found.to_json() for name, found in (("membership", attack), ("usefulness", helped)) if found}
+    case = replace(case_of(run, made, real, rows, seed, options or {}), further=further)
+    report = yield from assess.assess(case)
+    save(report, run.path / "report", run.path / "MODEL_CARD.md")
+    yield report
+
+
+def likelihoods(run: Run, model: Family, real: Real, seed: int) -> Steps[dict[str, Tensor]]:
+    """Rows of the reference by model: "made" is the run's, beside the plain n-gram's for texts."""
+    found = yield from at_last(likelihood.likelihood(run, model, real.reference), "likelihood of held-out samples")
+    if found is None:
+        return {}
+    rows = {"made": found}
+    if isinstance(run.spec, Tokens) and real.reference.texts is not None:
         yield "likelihood of a plain n-gram model", 0.0
         rows["n-gram"] = likelihood.of_ngram(real.train, real.reference, run.spec.variable, seed)
-    yield rows
+    return rows
 
 
-def findings(run: Run, made: Samples, real: Real, seed: int) -> Iterator[Doing | dict[str, Any]]:
-    """Membership inference, and for labelled data whether generating helped, as JSON by name."""
-    found: dict[str, Any] = {}
-    for step in attacked(run, made, real, seed):
-        if isinstance(step, Membership):
-            found["membership"] = step.to_json()
-        else:
-            yield step
-    for step in usefulness(made, real.train, real.reference, seed):
-        if isinstance(step, float):
-            yield "does generating help?", step
-        elif isinstance(step, Usefulness):
-            found["usefulness"] = step.to_json()
-    yield found
-
-
-def attacked(run: Run, made: Samples, real: Real, seed: int) -> Iterator[Doing | Membership]:
+def attacked(run: Run, model: Family, made: Samples, real: Real) -> Steps[Membership]:
     """The attack that suits the family, on as many training samples as unseen ones."""
-    model, _ = sampling.load_model(run)
     attack = attacks.attack_of(model)
     unseen = sources.joined([real.reference, real.fresh])
-    sets = [some.take(sources.spread(len(some), ATTACKED).tolist()) for some in (real.train, unseen)]
-    if attack.startswith("distance"):
-        scores = [attacks.by_distance(raw(part), raw(made)) for part in sets]
-    else:
-        scores = []
-        for part in sets:
-            x, cond = likelihood.stored(run, part), from_labels(part.labels, run.cond)
-            score = attacks.by_likelihood(model, x, cond) if attack == "likelihood" else attacks.by_loss(model, x, cond)
-            for step in score:
-                if isinstance(step, float):
-                    yield "membership inference", (len(scores) + step) / 2
-                else:
-                    scores.append(step)
-    yield attacks.membership(scores[0], scores[1], attack)
-
-
-def raw(samples: Samples) -> Tensor:
-    assert samples.x is not None, "a family without likelihood and with several phases makes grids"
-    return samples.x.flatten(1)
+    scores: list[Tensor] = []
+    for some in (real.train, unseen):
+        part = some.take(sources.spread(len(some), ATTACKED).tolist())
+        if attack.startswith("distance"):
+            scores.append(attacks.by_distance(part.grid.flatten(1), made.grid.flatten(1)))
+            continue
+        x, cond = likelihood.stored(run, part), from_labels(part.labels, run.cond)
+        steps = attacks.by_likelihood(model, x, cond) if attack == "likelihood" else attacks.by_loss(model, x, cond)
+        scores.append((yield from at_last(steps, "membership inference")))
+    return attacks.membership(scores[0], scores[1], attack)
 
 
 def case_of(run: Run, made: Samples, real: Real, rows: dict[str, Any], seed: int, options: dict[str, Any]) -> Case:
@@ -129,7 +87,6 @@ def case_of(run: Run, made: Samples, real: Real, rows: dict[str, Any], seed: int
         real=real,
         codec=run.codec,
         data=facts(run),
-        preprocessing=preprocessing(run),
         seed=seed,
         options=options,
         trained_on=True,
@@ -148,12 +105,6 @@ def facts(run: Run) -> dict[str, Any]:
     data, labels = run.data, list(run.cond.labels)
     told = {"source": data.source, "hash": data.hash, "counts": data.counts, "labels": labels}
     return told | {"notes": list(run.codec.notes), "licences": data.report.get("licences", [])}
-
-
-def preprocessing(run: Run) -> str:
-    if isinstance(run.spec, Grid):
-        return f"{' x '.join(map(str, run.spec.size))}, {run.spec.channels} channels, -1 to 1"
-    return f"at most {run.spec.length} of {run.spec.vocab} symbols, decoded"
 
 
 def subject(run: Run) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -54,6 +55,17 @@ class Samples:
         )
         x = None if self.x is None else self.x[rows]
         return Samples(picked, x, self.labels[torch.tensor(rows, dtype=torch.long)], tuple(self.names[i] for i in rows))
+
+    @cached_property
+    def texts(self) -> list[str] | None:
+        """The samples as texts; None where they are something else."""
+        return [str(t) for t in self.natives] if len(self) and isinstance(self.natives[0], str) else None
+
+    @property
+    def grid(self) -> Float[Tensor, "n C *size"]:
+        """`x`, of samples that are known to be grids."""
+        assert self.x is not None, "tokens have no grid"
+        return self.x
 
     @property
     def labelled(self) -> bool:

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from aurify.evaluate.nearest_texts import mixed
+from aurify.evaluate.grams import grams
 
 LONGEST = 4  # characters of an n-gram
 WIDTH = 4096
@@ -28,12 +28,12 @@ class TextJudge:
     @torch.inference_mode()
     def read(self, texts: list[str]) -> Int[Tensor, " n"]:
         """The most likely label of each text."""
-        return self.net(grams(texts)).argmax(-1)
+        return self.net(features(texts)).argmax(-1)
 
 
 def train(texts: list[str], labels: Int[Tensor, " n"]) -> TextJudge:
     """Learns labels 0 ... K - 1."""
-    x = grams(texts)
+    x = features(texts)
     net = nn.Linear(WIDTH, int(labels.max()) + 1)
     for p in net.parameters():
         nn.init.zeros_(p)
@@ -47,14 +47,11 @@ def train(texts: list[str], labels: Int[Tensor, " n"]) -> TextJudge:
     return TextJudge(net)
 
 
-def grams(texts: list[str]) -> Float[Tensor, "n W"]:
+def features(texts: list[str]) -> Float[Tensor, "n W"]:
     """phi of each text."""
     rows = np.zeros((len(texts), WIDTH), np.float32)
     for row, text in zip(rows, texts, strict=True):
-        codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
-        hashed = np.zeros(len(codes), np.uint64)
-        for n in range(1, min(LONGEST, len(codes)) + 1):
-            hashed = mixed(hashed[: len(codes) - n + 1] ^ mixed(codes[n - 1 :]))
-            row += np.bincount((hashed % np.uint64(WIDTH)).astype(np.int64), minlength=WIDTH)
+        for hashes in grams(text, LONGEST):
+            row += np.bincount((hashes % np.uint64(WIDTH)).astype(np.int64), minlength=WIDTH)
     counts = torch.from_numpy(rows)
     return F.normalize(torch.where(counts > 0, 1 + counts.clamp_min(1).log(), 0.0), dim=1)

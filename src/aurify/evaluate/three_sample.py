@@ -16,9 +16,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from aurify.evaluate.kmeans import beyond, lloyd, starts
 from aurify.rng import derive
 
-CELLS = 5
+CELLS, ROUNDS = 5, 10
 LEAST = 20  # samples of either side in a cell
 
 
@@ -53,18 +54,12 @@ def p_value(statistic: float) -> float:
     return math.erfc(-statistic / math.sqrt(2)) / 2
 
 
-def cells(x: Float[Tensor, "n F"], seed: int, k: int = CELLS, rounds: int = 10) -> Float[Tensor, "k F"]:
-    """Centres of k cells (Lloyd 1982, from random samples)."""
+def cells(x: Float[Tensor, "n F"], seed: int) -> Float[Tensor, "k F"]:
+    """Centres of k cells (k-means)."""
     generator = torch.Generator().manual_seed(derive("cells", seed))
-    centres = x[torch.randperm(len(x), generator=generator)[: min(k, len(x))]]
-    for _ in range(rounds):
-        own = cell_of(x, centres)
-        sums = torch.zeros_like(centres).index_add_(0, own, x)
-        counts = torch.bincount(own, minlength=len(centres))[:, None]
-        centres = torch.where(counts > 0, sums / counts.clamp_min(1), centres)
-    return centres
+    return lloyd(x, starts(x, min(CELLS, len(x)), generator), ROUNDS)[0]
 
 
 def cell_of(x: Float[Tensor, "n F"], centres: Float[Tensor, "k F"]) -> Int[Tensor, " n"]:
     """The nearest centre of each row."""
-    return torch.cdist(x, centres).argmin(1)
+    return beyond(x, centres).argmin(1)

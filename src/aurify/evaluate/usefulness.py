@@ -96,11 +96,11 @@ def labelled(samples: Samples, seed: int) -> Samples:
 def read(parts: tuple[Samples, ...], held: Samples, seed: int) -> Iterator[float | Int[Tensor, " n"]]:
     """Trains a judge on all parts; yields the share done, at last the labels it reads in `held`."""
     labels = torch.cat([part.labels for part in parts])
-    if held.x is None:
-        judge = text_judge.train([str(t) for part in parts for t in part.natives], labels)
-        yield judge.read([str(t) for t in held.natives])
+    if held.texts is not None:
+        judge = text_judge.train([text for part in parts for text in part.texts or ()], labels)
+        yield judge.read(held.texts)
         return
-    x = torch.cat([part.x for part in parts if part.x is not None])
+    x = torch.cat([part.grid for part in parts])
     epochs = STEPS * BATCH // (2 * MOST)  # never more than the least number of steps, which all three then get
     for step in train_judge(x, labels, Grid(x.shape[1], tuple(x.shape[2:])), epochs, seed):
-        yield step.read(held.x) if isinstance(step, Judge) else step
+        yield step.read(held.grid) if isinstance(step, Judge) else step

@@ -28,8 +28,7 @@ class Classifier(Embedder):
         return 3 if len(counts) > 1 and int(counts.min()) >= LEAST else 0
 
     def fit(self, train: Samples, seed: int = 0) -> Iterator[float]:
-        assert train.x is not None
-        for found in train_judge(train.x, train.labels, spec_of(train), seed=seed):
+        for found in train_judge(train.grid, train.labels, spec_of(train), seed=seed):
             if isinstance(found, Judge):
                 self.judge = found
             else:
@@ -47,15 +46,12 @@ class Classifier(Embedder):
         self.weights = hashed(net.state_dict().values())
 
     def embed(self, samples: Samples) -> Tensor:
-        assert samples.x is not None
-        return self.judge.features(samples.x)
+        return self.judge.features(samples.grid)
 
     def probabilities(self, samples: Samples) -> Tensor:
-        assert samples.x is not None
         with torch.inference_mode():
-            return torch.cat([self.judge.net(part).softmax(-1) for part in samples.x.split(128)])
+            return torch.cat([self.judge.net(part).softmax(-1) for part in samples.grid.split(128)])
 
 
 def spec_of(samples: Samples) -> Grid:
-    assert samples.x is not None
-    return Grid(samples.x.shape[1], tuple(samples.x.shape[2:]))
+    return Grid(samples.grid.shape[1], tuple(samples.grid.shape[2:]))

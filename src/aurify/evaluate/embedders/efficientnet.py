@@ -55,8 +55,7 @@ class EfficientNet(Embedder):
 
     @torch.inference_mode()
     def embed(self, samples: Samples) -> Tensor:
-        assert samples.x is not None
-        return torch.cat([self.features(part) for part in samples.x.split(BATCH)])
+        return torch.cat([self.features(part) for part in samples.grid.split(BATCH)])
 
     def features(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B 1280"]:
         """Mean over places after the head; x about [-1, 1], an alpha channel is left out."""

@@ -42,7 +42,7 @@ class MiniLM(Embedder):
     @classmethod
     def suits(cls, train: Samples) -> int:
         """0 where the package or transformers is not installed, or the text is mainly not English."""
-        if not len(train) or not isinstance(train.natives[0], str):
+        if train.texts is None:
             return 0
         if not (importlib.util.find_spec(PACKAGE) and importlib.util.find_spec("transformers")):
             return 0

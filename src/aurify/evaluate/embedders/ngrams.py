@@ -18,6 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from aurify.evaluate.embedder import Embedder, hashed
+from aurify.evaluate.grams import grams
 from aurify.evaluate.samples import Samples
 from aurify.rng import derive
 from aurify.spec import Tokens
@@ -40,7 +41,7 @@ class Ngrams(Embedder):
 
     @classmethod
     def suits(cls, train: Samples) -> int:
-        return 2 if len(train) and isinstance(train.natives[0], str) else 0
+        return 2 if train.texts is not None else 0
 
     def fit(self, train: Samples, seed: int = 0) -> Iterator[float]:
         texts = _chosen(train, seed)
@@ -103,13 +104,9 @@ class Rows:
 
 def _hashes(text: str) -> Int[np.ndarray, " G"]:
     """A number below 2^16 for every 1, 2, 3 and 4 characters in a row."""
-    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
-    hashes, gram = [], np.zeros(len(codes) + 1, np.uint64)
-    for n in range(1, min(LONGEST, len(codes)) + 1):
-        gram = (gram[:-1] + codes[n - 1 :] + np.uint64(n)) * np.uint64(0x9E3779B97F4A7C15)
-        gram ^= gram >> np.uint64(29)
-        hashes.append((gram * np.uint64(0xBF58476D1CE4E5B9)) >> np.uint64(48))
-    return np.concatenate([np.empty(0, np.int64), *(h.astype(np.int64) for h in hashes)])
+    return np.concatenate(
+        [np.empty(0, np.int64), *((h >> np.uint64(48)).astype(np.int64) for h in grams(text, LONGEST))]
+    )
 
 
 def _chosen(train: Samples, seed: int) -> list[str]:

@@ -3,15 +3,14 @@
 from collections.abc import Iterator
 from typing import ClassVar
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from aurify.evaluate.embedder import Embedder
 from aurify.evaluate.samples import Samples
+from aurify.nets.conv import shrink
 from aurify.spec import Grid
 
 SIDES = {1: 64, 2: 8, 3: 4}
-POOL = {1: F.adaptive_avg_pool1d, 2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d}
 
 
 class Raw(Embedder):
@@ -30,9 +29,5 @@ class Raw(Embedder):
         yield 1.0
 
     def embed(self, samples: Samples) -> Tensor:
-        assert samples.x is not None
-        axes = samples.x.ndim - 2
-        if axes == 0:
-            return samples.x
-        size = [min(SIDES[axes], side) for side in samples.x.shape[2:]]
-        return POOL[axes](samples.x, size if axes > 1 else size[0]).flatten(1)
+        size = samples.grid.shape[2:]
+        return shrink(samples.grid, tuple(min(SIDES[len(size)], n) for n in size)).flatten(1) if size else samples.grid

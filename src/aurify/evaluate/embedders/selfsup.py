@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from aurify.evaluate.embedder import Embedder, hashed
 from aurify.evaluate.embedders.classifier import Classifier, spec_of
-from aurify.evaluate.judge import network, shifted
+from aurify.evaluate.judge import moved, network
 from aurify.evaluate.samples import Samples
 from aurify.rng import derive
 from aurify.spec import Grid
@@ -37,7 +37,6 @@ class SelfSupervised(Embedder):
         return 0 if Classifier.suits(train) else 2
 
     def fit(self, train: Samples, seed: int = 0) -> Iterator[float]:
-        assert train.x is not None
         with torch.random.fork_rng():
             torch.manual_seed(derive("self-supervised", seed))
             self.net = network(spec_of(train), 64)  # its last layer is the projection
@@ -45,7 +44,7 @@ class SelfSupervised(Embedder):
         optimizer = torch.optim.AdamW(self.net.parameters(), lr=2e-3, weight_decay=0.01, fused=True)
         for step in range(STEPS):
             rows = torch.randint(len(train), (min(BATCH, len(train)),), generator=generator)
-            one, other = (view(train.x[rows], generator) for _ in range(2))
+            one, other = (view(train.grid[rows], generator) for _ in range(2))
             loss = info_nce(self.net(one), self.net(other))
             optimizer.param_groups[0]["lr"] = 2e-3 * min(1.0, (STEPS - step) / (0.7 * STEPS))
             optimizer.zero_grad()
@@ -68,8 +67,7 @@ class SelfSupervised(Embedder):
 
     @torch.inference_mode()
     def embed(self, samples: Samples) -> Tensor:
-        assert samples.x is not None
-        return torch.cat([self.net[:-1](part) for part in samples.x.split(BATCH)])
+        return torch.cat([self.net[:-1](part) for part in samples.grid.split(BATCH)])
 
 
 def info_nce(z: Tensor, other: Tensor) -> Tensor:
@@ -85,7 +83,7 @@ def view(x: Tensor, generator: torch.Generator) -> Tensor:
     gain = 1 + 0.4 * (torch.rand(one, generator=generator) - 0.5)
     offset = 0.4 * (torch.rand(one, generator=generator) - 0.5)
     noisy = x * gain + offset + 0.1 * torch.randn(x.shape, generator=generator)
-    return shifted(noisy, generator) * kept(x, generator)
+    return moved(noisy, generator) * kept(x, generator)
 
 
 def kept(x: Tensor, generator: torch.Generator) -> Tensor:

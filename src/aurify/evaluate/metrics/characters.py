@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from aurify.evaluate.grams import codes
 from aurify.evaluate.metric import Blocks, Metric, Of
 
 
@@ -37,11 +38,11 @@ def counts(
     real: Sequence[str], made: Sequence[str], blocks: Blocks
 ) -> tuple[Float[Tensor, "B V"], Float[Tensor, "B V"]]:
     """How often each character of either side stands in each block of each side."""
-    codes = [np.frombuffer("".join(side).encode("utf-32-le", "surrogatepass"), np.uint32) for side in (real, made)]
-    alphabet, number = np.unique(np.concatenate(codes), return_inverse=True)
+    both = [codes("".join(side)) for side in (real, made)]
+    alphabet, number = np.unique(np.concatenate(both), return_inverse=True)
     B, V = blocks.number, max(1, len(alphabet))
     found = []
-    for side, block, part in zip((real, made), blocks, np.split(number, [len(codes[0])]), strict=True):
+    for side, block, part in zip((real, made), blocks, np.split(number, [len(both[0])]), strict=True):
         row = np.repeat(block.numpy(), [len(text) for text in side])
         found.append(torch.from_numpy(np.bincount(row * V + part, minlength=B * V).reshape(B, V)).double())
     return found[0], found[1]
