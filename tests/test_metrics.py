@@ -385,3 +385,12 @@ def test_two_halves_of_the_same_data_are_seldom_called_different(name):
         low, high = interval.difference(made, floor).interval
         different += not low <= 0 <= high
     assert different <= 0.05 * repeats + 2 * math.sqrt(0.05 * 0.95 * repeats), different / repeats
+
+
+@pytest.mark.parametrize(("apart", "value"), [(0.0, 1.0), (1e3, 0.0)])
+def test_all_or_none_still_has_an_interval(apart, value):
+    real = draw(60, 0)
+    found = interval.measure(metric.load("coverage")(), real, real + apart)
+    low, high = found.interval
+    assert found.value == value and low <= value <= high
+    assert high - low == pytest.approx(1 - 0.025 ** (1 / 60))  # Clopper & Pearson, 60 of 60 or none

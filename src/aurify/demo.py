@@ -41,6 +41,7 @@ def run_demo(name: str, minutes: float | None, out: str, screen: Any) -> Run:
             f"the run        {run.path}  (run.json, checkpoints, events, previews)",
             f"the samples    {overview}",
             f"more of them   .venv/bin/aurify sample {run.path} -n 16{label} --out my-samples",
+            f"its worth      .venv/bin/aurify evaluate {run.path}  (figures, copies, a verdict; some minutes)",
             "your own data  .venv/bin/aurify check FOLDER; .venv/bin/aurify train FOLDER --minutes 5",
         ],
     )

@@ -100,7 +100,11 @@ def preprocessing(spec: Spec) -> str:
 
 
 def chief_first(found: list[Figure], chief: Figure | None) -> tuple[Figure, ...]:
-    return tuple(found) if chief is None else (chief, *(f for f in found if f is not chief))
+    return (
+        tuple(found)
+        if chief is None
+        else (chief, *(f for f in found if (f.metric, f.protocol) != (chief.metric, chief.protocol)))
+    )
 
 
 def look_for_copies(case: Case, one: Embedder | None) -> Copying | None:
@@ -129,7 +133,7 @@ def report(case: Case, found: tuple[Figure, ...], copied: Copying | None, skill:
     return Report(
         verdict=word,
         figures=found,
-        copying=copied.to_json() if copied else None,
+        copying=searched(copied.to_json(), case.real) if copied else None,
         membership=case.further.get("membership"),
         usefulness=case.further.get("usefulness"),
         cost=case.cost,
@@ -142,6 +146,14 @@ def report(case: Case, found: tuple[Figure, ...], copied: Copying | None, skill:
         command=case.command,
         made_by=versions(),
     )
+
+
+def searched(found: dict[str, Any], real: Real) -> dict[str, Any]:
+    """With a sentence more where copies of a part of the training samples alone could be found."""
+    if len(real.train) == real.known:
+        return found
+    part = f"Copies were looked for among {len(real.train):,} of {real.known:,} training samples, evenly chosen."
+    return found | {"sentences": [*found["sentences"], part]}
 
 
 def shown(case: Case) -> tuple[Picture, ...]:

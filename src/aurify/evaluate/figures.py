@@ -91,12 +91,13 @@ def figure(name: str, one: Metric, looked: dict[str, Any], protocol: Protocol) -
 
 def principal(found: list[Figure], width: int) -> Figure | None:
     """The figure that the verdict rests on: Frechet needs twice as many samples as features, KID some dozens."""
-    by_name = {f.metric: f for f in reversed(found) if f.floor is not None}
-    for name in FIRST:
-        f = by_name.get(name)
-        if f is not None and f.protocol.n >= (2 * width if name == "frechet" else FEW):
-            return f
-    return None
+    frechet, kid = (next((f for f in found if f.metric == name and f.floor is not None), None) for name in FIRST)
+    if frechet is not None and frechet.protocol.n >= 2 * width:
+        return frechet
+    if kid is None or kid.protocol.n < FEW:
+        return None
+    few = f"{kid.protocol.n} samples are fewer than twice the {width} features, too few for a Frechet distance"
+    return replace(kid, note=f"The verdict rests on this figure: {few}.")
 
 
 def skill(f: Figure) -> Skill | None:

@@ -17,6 +17,9 @@ order 1/n at any n, and two halves share nothing (balanced half-samples, McCarth
     variance           1 / (B - 1) sum_s d_s^2
     theta_b            theta - 1 / (B - 1) sum_s h_sb d_s       h_sb = 1 or -1: on which side of split s block b is
 
+Where all samples are counted in a share, or none is, nothing scatters; its interval is the exact one of a count
+(Clopper & Pearson 1934).
+
 Halves have other expectations, and a share near 1 scatters less: where a metric knows by how much, it says so
 (`growth`), and d_s is multiplied by it.
 
@@ -31,6 +34,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from aurify.evaluate import binomial
 from aurify.evaluate.figure import Measured
 from aurify.evaluate.local import Local
 from aurify.evaluate.metric import Blocks, Made, Metric, Real
@@ -63,7 +67,10 @@ def measure(metric: Metric, real: Any, made: Any, seed: int = 0) -> Measured:
         without = metric.without(real, made, blocks)
     half = student(len(without)) * spread(without)
     centre = corrected(value, without) if metric.unbiased else value
-    return Measured(centre, (centre - half, centre + half), tuple(without.tolist()))
+    bounds = (centre - half, centre + half)
+    if isinstance(metric, Local) and value in (0, 1) and half == 0:  # all or none: no scatter to learn from
+        bounds = binomial.interval(int(value) * min(n, m), min(n, m))
+    return Measured(centre, bounds, tuple(without.tolist()))
 
 
 def by_halves(metric: Local, real: Real, made: Made, blocks: Blocks, value: float) -> Float[Tensor, " B"]:
