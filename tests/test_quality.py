@@ -8,7 +8,9 @@ import pytest
 import toys
 from aurify import checkpoint
 from aurify.errors import UserError
-from aurify.events import Evaluated, Notice
+from aurify.evaluate import sources
+from aurify.evaluate.glance import Glance, warning
+from aurify.events import Evaluated, Notice, Previewed
 from aurify.loop import train
 from aurify.quality import Quality
 from aurify.sample import load_model, sample
@@ -58,3 +60,16 @@ def test_a_gan_is_not_judged_by_a_loss_that_one_network_loses_to_the_other(tmp_p
     assert not [e for e in train(run) if isinstance(e, Notice) and e.kind == "overfitting"]
     with pytest.raises(UserError, match="no checkpoint"):
         load_model(run, "999")
+
+
+@pytest.mark.parametrize("family", ["gan", "transformer"])
+def test_previews_that_repeat_training_samples_are_noticed_and_fresh_ones_are_not(tmp_path, family):
+    write = toys.write_texts if family == "transformer" else toys.write_pictures
+    run = toys.make(write(tmp_path / "data", n=400), family, tmp_path / "run", steps=2)
+    events = [e for e in train(run) if isinstance(e, Previewed)]
+    assert [e.copied for e in events] == [0.0, 0.0]  # of an untrained model
+    looking = Glance(run)
+    train_side, held = (sources.of_split(run.codec, run.store.split(side)) for side in ("train", "held"))
+    copied, fresh = looking.look(train_side.take(range(16))), looking.look(held.take(range(16)))
+    assert copied.flagged > fresh.flagged and fresh.flagged <= 1
+    assert "Stop now" in str(warning(copied, 5)) and warning(fresh, 5) is None

@@ -25,11 +25,13 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class Previewed:
-    """A preview lies at `path` (in the run folder); `terminal` is the same for a text screen."""
+    """A preview lies at `path` (in the run folder); `terminal` is the same for a text screen. `copied` is the share of
+    its samples that look like copies of training samples, where that was looked for."""
 
     step: int
     path: str
     terminal: str = field(default="", metadata={"clock": True})
+    copied: float | None = None
 
 
 @dataclass(frozen=True)

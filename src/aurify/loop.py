@@ -23,7 +23,7 @@ from aurify.errors import UserError
 from aurify.events import Done, Evaluated, Event, Notice, Progress, Saved
 from aurify.family import Family, Phase
 from aurify.parallel import Group, group
-from aurify.preview import make_preview
+from aurify.preview import Preview
 from aurify.quality import Quality
 from aurify.rng import BatchRng, derive
 from aurify.run import Run
@@ -108,7 +108,7 @@ class Loop:
         self.previews, self.evaluations = self.config.previews(), self.config.evaluations()
         self.state = build(run, target)
         self.batches = Batches(run.store.split("train"), self.config.batch, self.config.seed)
-        self.writer = Writer(run, active=crew.first)
+        self.writer, self.preview = Writer(run, active=crew.first), Preview(run)
 
     def events(self, stop: Any) -> Iterator[Event]:
         yield from self.take_up()
@@ -276,7 +276,7 @@ class Loop:
                 yield self.writer.log(Notice(state.step, "overfitting", advice))
         if state.step in self.previews and self.crew.first:
             with averaged(state):
-                yield self.writer.log(make_preview(self.run, state.family, state.step))
+                yield from map(self.writer.log, self.preview.make(state.family, state.step, state.quality))
         if state.step % config.save_every == 0 or improved:
             yield from self.save()
 

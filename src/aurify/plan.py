@@ -27,7 +27,7 @@ from aurify.errors import UserError
 from aurify.family import Family, Preset
 from aurify.loop import Loop, averaged, only
 from aurify.parallel import Group
-from aurify.preview import make_preview
+from aurify.quality import Quality
 from aurify.run import Card, DataCard, Run
 from aurify.settings import make
 from aurify.training import TrainConfig
@@ -139,6 +139,7 @@ def make_plan(
     say("measuring the chosen size")
     step_seconds = steps_timed(loop, seconds=0.015 * budget if budget else 0.5, least=3) / bench.shares
     marks = loop.config
+    _ = loop.preview.glance.known  # read once, not at every preview
     extras = len(marks.previews()) * timed(lambda: preview(loop)) + len(marks.evaluations()) * timed(loop.held_out)
     if steps is None:
         assert budget is not None
@@ -291,7 +292,7 @@ def timed(action: Callable[[], Any], times: int = 1) -> float:
 
 def preview(loop: Loop) -> None:
     with averaged(loop.state):
-        make_preview(loop.run, loop.state.family, 0)
+        list(loop.preview.make(loop.state.family, 0, Quality()))
 
 
 def fit_memory(loop: Loop) -> tuple[int, int]:

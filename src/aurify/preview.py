@@ -1,26 +1,52 @@
 """What the model can do by now: the same seeds at growing intervals, so that previews can be laid side by side."""
 
+from collections.abc import Iterator
+
 import torch
 
 from aurify.cond import Cond, CondSpec, from_labels
-from aurify.events import Previewed
+from aurify.evaluate import glance
+from aurify.evaluate.glance import Glance
+from aurify.evaluate.samples import Samples
+from aurify.events import Event, Notice, Previewed
 from aurify.family import Family
+from aurify.quality import Quality
 from aurify.rng import SampleRng
 from aurify.run import Run
+from aurify.spec import Grid
 
 SEED = 0
 
 
-def make_preview(run: Run, model: Family, step: int) -> Previewed:
-    """Samples one chunk (labels in turn, where there are any) with the family's default options and writes it down."""
+class Preview:
+    """Makes a run's previews, and looks for copies in them."""
+
+    def __init__(self, run: Run):
+        self.run, self.glance = run, Glance(run)
+
+    def make(self, model: Family, step: int, quality: Quality) -> Iterator[Event]:
+        """Samples one chunk (labels in turn, where there are any) with the family's default options and writes it down;
+        says once in a run that it copies."""
+        made = sampled(self.run, model)
+        shown = self.run.codec.preview(list(made.natives))
+        folder = self.run.path / "previews"
+        folder.mkdir(exist_ok=True)
+        path = folder / f"step-{step:08d}{shown.suffix}"
+        path.write_bytes(shown.data)
+        found = self.glance.look(made)
+        copied = found and found.flagged / found.m
+        yield Previewed(step, str(path.relative_to(self.run.path)), shown.terminal, copied)
+        text = found and glance.warning(found, step)
+        if text and not quality.copied:
+            quality.copied = True
+            yield Notice(step, "copying", text)
+
+
+def sampled(run: Run, model: Family) -> Samples:
     with torch.random.fork_rng(devices=[]):
-        x = model.sample(in_turn(run.cond, model.chunk), SampleRng(SEED, range(model.chunk)), model.Options())
-    shown = run.codec.preview([run.codec.decode(row.cpu()) for row in x])
-    folder = run.path / "previews"
-    folder.mkdir(exist_ok=True)
-    path = folder / f"step-{step:08d}{shown.suffix}"
-    path.write_bytes(shown.data)
-    return Previewed(step, str(path.relative_to(run.path)), shown.terminal)
+        x = model.sample(in_turn(run.cond, model.chunk), SampleRng(SEED, range(model.chunk)), model.Options()).cpu()
+    natives, names = [run.codec.decode(row) for row in x], tuple(str(i) for i in range(len(x)))
+    return Samples(natives, x if isinstance(run.spec, Grid) else None, torch.full((len(x),), -1), names)
 
 
 def in_turn(cond: CondSpec, n: int) -> Cond:

@@ -20,6 +20,7 @@ class Quality:
     best_step: int = 0
     worse: int = 0
     told: bool = False
+    copied: bool = False  # whether copying was said
 
     def improved(self, step: int, loss: float) -> bool:
         """Takes note of an evaluation; whether it is the best so far."""

@@ -59,8 +59,9 @@ class Screen:
 
     def show(self, event: Event) -> None:
         match event:
-            case events.Previewed(step=step, path=path, terminal=terminal):
-                self.out.print(Text(f"step {step}  {path}", style="dim"))
+            case events.Previewed(step=step, path=path, terminal=terminal, copied=copied):
+                copies = "" if copied is None else f"  like training samples: {copied:.0%}"
+                self.out.print(Text(f"step {step}  {path}{copies}", style="dim"))
                 if self.out.is_terminal:  # elsewhere colours are lost and blocks say nothing
                     self.out.print(Text.from_ansi(terminal))
             case events.Evaluated(step=step, figures=figures):

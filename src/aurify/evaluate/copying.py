@@ -135,7 +135,7 @@ def copying(made: Samples, train: Samples, held: Samples, features: Features | N
         raise UserError("copies cannot be told from chance without held-out samples; keep some samples apart.")
     rows = torch.linspace(0, len(held) - 1, min(HELD, len(held))).long()
     held = held.take(rows)
-    space = Pictures(train) if train.texts is None else Texts(train, held)
+    space = searcher(train, held)
     ours, theirs = space.look(made), space.look(held)
     edited = {kind: space.look(copies).columns for kind, copies in controls.planted(train, seed).items()}
     among = None if features is None else [f.float() for f in (features[0], features[1], features[2][rows])]
@@ -154,6 +154,11 @@ def copying(made: Samples, train: Samples, held: Samples, features: Features | N
         published=published(ours, theirs, None if seen is None or among is None else (*seen, *among), seed),
         controls=checked(edited, unit, told.threshold, beside(theirs, seen and seen[1]), seed),
     )
+
+
+def searcher(train: Samples, held: Samples) -> Pictures | Texts:
+    """The search for a sample's nearest training sample where people would see a copy."""
+    return Pictures(train) if train.texts is None else Texts(train, held)
 
 
 def near(ours: Looked, theirs: Looked) -> tuple[Looked, Looked]:

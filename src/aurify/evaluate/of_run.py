@@ -117,10 +117,11 @@ def subject(run: Run) -> dict[str, Any]:
 
 
 def curves(run: Run) -> dict[str, list[tuple[int, float]]]:
-    """Losses over steps, training and held-out."""
+    """Losses over steps, training and held-out, and copies in previews."""
     found: dict[str, list[tuple[int, float]]] = {}
     for event in run.log():
-        for name, value in (event.get("losses") or event.get("figures") or {}).items():
+        copied = {"share of copies in previews": event["copied"]} if event.get("copied") is not None else {}
+        for name, value in (event.get("losses") or event.get("figures") or copied).items():
             if not name.endswith("gradient") and isinstance(value, float | int):
                 found.setdefault(name, []).append((event["step"], float(value)))
     return found

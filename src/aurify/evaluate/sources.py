@@ -33,9 +33,9 @@ def capacity(spec: Spec) -> int:
     return max(1, min(MOST, BYTES // (spec.dims * (4 if isinstance(spec, Grid) else 8))))
 
 
-def of_split(codec: Codec[Any], split: Split) -> Samples:
+def of_split(codec: Codec[Any], split: Split, most: int = MOST) -> Samples:
     """Samples of one side of a store, evenly chosen where there are very many; windows of a stream in their order."""
-    indices = spread(len(split), capacity(codec.spec))
+    indices = spread(len(split), min(most, capacity(codec.spec)))
     rows, labels = split.rows(indices)
     names = [f"window {i}" for i in indices] if split.stream else split.names(indices)
     return Samples(Decoded(codec, rows), widened(codec.spec, rows), labels, tuple(names))
