@@ -12,7 +12,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from aurify.evaluate.metric import Blocks, Made, Metric, Real
-from aurify.evaluate.moments import PANEL, Moments, moments, moments_without
+from aurify.evaluate.moments import Moments, moments, moments_without
+
+PANEL = 256  # columns of a symmetric matrix computed at a time
 
 
 class Frechet(Metric):
