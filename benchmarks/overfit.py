@@ -43,9 +43,10 @@ def measured(name: str, n: int, work: Path, minutes: float) -> str:
     if not data.exists():
         source = catalog.get(name, home() / "data" / name)
         (digits if name == "digits" else shakespeare)(data, source, n)
-    if not (run / "report/report.json").exists():
+    if not run.exists():
         train = ["aurify", "train", data, "--family", FAMILY[name], "--minutes", minutes, "--out", run]
         subprocess.run(list(map(str, train)), check=True)
+    if not (run / "report/report.json").exists():
         subprocess.run(["aurify", "evaluate", str(run)], check=True)
     report = json.loads((run / "report/report.json").read_text())
     copying = report["copying"]["numbers"]

@@ -120,9 +120,10 @@ def look_for_copies(case: Case, one: Embedder | None) -> Copying | None:
 
 
 def report(case: Case, found: tuple[Figure, ...], copied: Copying | None, skill: Skill | None, n: int) -> Report:
-    few = (
-        f"there are only {n} real samples the model has not seen on each side; {FEW} are the least" if n < FEW else None
-    )
+    few = None
+    if n < FEW:
+        kind = "samples to judge" if len(case.made) < case.real.most else "real samples the model has not seen"
+        few = f"there are only {n} {kind}; {FEW} on each side are the least"
     if few is None and found and skill is None:
         few = "a plain baseline comes as near to real samples as other real samples do, so nothing can be told apart"
     failures = [*case.notices, *verdict.wanting(found)]

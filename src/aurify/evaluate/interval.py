@@ -67,10 +67,11 @@ def measure(metric: Metric, real: Any, made: Any, seed: int = 0) -> Measured:
         without = metric.without(real, made, blocks)
     half = student(len(without)) * spread(without)
     centre = corrected(value, without) if metric.unbiased else value
-    bounds = (centre - half, centre + half)
+    low, high = centre - half, centre + half
     if isinstance(metric, Local) and value in (0, 1) and half == 0:  # all or none: no scatter to learn from
-        bounds = binomial.interval(int(value) * min(n, m), min(n, m))
-    return Measured(centre, bounds, tuple(without.tolist()))
+        low, high = binomial.interval(int(value) * min(n, m), min(n, m))
+    least, most = metric.bounds
+    return Measured(centre, (max(low, least), min(high, most)), tuple(without.tolist()))
 
 
 def by_halves(metric: Local, real: Real, made: Made, blocks: Blocks, value: float) -> Float[Tensor, " B"]:

@@ -1,5 +1,6 @@
 """A metric compares a set of samples with real ones, in one number. One file in metrics/ each."""
 
+import math
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Literal, NamedTuple, cast
 
@@ -42,6 +43,7 @@ class Metric(ABC):
         source: paper and equation.
         better: "lower", "higher", or "real": as close to what real samples have as can be.
         smallest: samples on each side below which it is not defined.
+        bounds: between which it lies by its definition; intervals end there.
         unbiased: the jackknife's correction for finite n is taken, so the figure is that of infinitely many samples.
         sees: failures it claims to see, each provoked by a law: noise, blur, dropped-modes, repeats, shuffled-words.
     """
@@ -51,6 +53,7 @@ class Metric(ABC):
     source: ClassVar[str]
     better: ClassVar[Literal["lower", "higher", "real"]]
     smallest: ClassVar[int] = 2
+    bounds: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
     unbiased: ClassVar[bool] = False
     sees: ClassVar[tuple[str, ...]] = ()
 

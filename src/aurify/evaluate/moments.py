@@ -29,8 +29,8 @@ def moments(x: Float[Tensor, "n F"]) -> Moments:
 
 def gram(x: Float[Tensor, "n F"]) -> Float[Tensor, "F F"]:
     """x' x, for which NumPy's product sees that one half is enough, and torch's does not."""
-    x = x.numpy()
-    return torch.from_numpy(x.T @ x)
+    rows = x.numpy()
+    return torch.from_numpy(rows.T @ rows)
 
 
 def moments_without(x: Float[Tensor, "n F"], block: Int[Tensor, " n"], blocks: int) -> Iterator[Moments]:

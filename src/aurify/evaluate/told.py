@@ -37,7 +37,8 @@ def line(f: Figure) -> str:
         best = (min if f.better == "lower" else max)(plain(f), key=lambda k: f.ceilings[k].value)
         parts.append(f"best plain baseline {f.ceilings[best].value:.3g} ({best})")
     embedder = f" [{f.protocol.embedder}]" if f.protocol.embedder else ""
-    return "; ".join(parts) + f"; {ARROWS[f.better]}{embedder}"
+    note = f" {f.note}" if f.note else ""
+    return "; ".join(parts) + f"; {ARROWS[f.better]}{embedder}.{note}"
 
 
 def bounded(m: Measured) -> str:

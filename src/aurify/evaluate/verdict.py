@@ -105,6 +105,11 @@ def judge(
             "gold", (f"{placed}, and no copying was found.",),
             ("Ship it with its report; judge a few dozen by eye first: aurify judge.",), skill,
         )  # fmt: skip
+    if high >= GOLD and not failures:
+        return Verdict(
+            "promising", (f"{placed}: better than a baseline; whether like real samples, so few cannot tell.",),
+            ("Judge more samples (-n), and keep more real ones unseen.",), skill,
+        )  # fmt: skip
     return Verdict(
         "promising", (f"{placed}: better than a baseline, not yet like real samples.", *failures),
         ("Train longer or a larger size, and compare families: aurify compare.",), skill,

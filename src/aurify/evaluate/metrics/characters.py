@@ -23,6 +23,7 @@ class Characters(Metric):
     title = "divergence of character frequencies"
     source = "Jensen-Shannon divergence, Lin 1991"
     better = "lower"
+    bounds = (0.0, 1.0)
 
     def value(self, real: Sequence[str], made: Sequence[str]) -> float:
         one = Blocks(torch.zeros(len(real), dtype=torch.long), torch.zeros(len(made), dtype=torch.long))

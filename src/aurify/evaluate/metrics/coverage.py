@@ -20,6 +20,7 @@ class Coverage(Local):
     title = "coverage (5 neighbours)"
     source = "Naeem et al. 2020, Sec. 3, k = 5, on these features"
     better = "higher"
+    bounds = (0.0, 1.0)
     smallest = K + 2
     sees = ("noise", "blur", "dropped-modes", "repeats")
 

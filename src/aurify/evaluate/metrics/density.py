@@ -6,6 +6,8 @@ x_i real, y_j made, r_i the distance of x_i to its k-th nearest other real sampl
 and nearly empty, counts little here, where precision counts it in full.
 """
 
+import math
+
 from jaxtyping import Float
 from torch import Tensor
 
@@ -20,6 +22,7 @@ class Density(Local):
     title = "density (5 neighbours)"
     source = "Naeem et al. 2020, Sec. 3, k = 5, on these features"
     better = "real"
+    bounds = (0.0, math.inf)
     smallest = K + 2
     sees = ("noise", "blur")
 

@@ -10,6 +10,7 @@ drawn at random from N would hold on average (rarefaction, Hurlbert 1971); at m 
 as real text. Loops and copies lie below, words in no order above.
 """
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -29,6 +30,7 @@ class Distinct(Metric):
     title = "distinct-2, relative to as much real text"
     source = "Li et al. 2016, A Diversity-Promoting Objective Function; rarefied as in Hurlbert 1971"
     better = "real"
+    bounds = (0.0, math.inf)
     sees = ("repeats", "shuffled-words")
 
     def value(self, real: Sequence[str], made: Sequence[str]) -> float:

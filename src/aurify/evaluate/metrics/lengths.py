@@ -5,6 +5,7 @@
 F is the share of texts of at most l characters. 1: a text is on average one real standard deviation too long or short.
 """
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -18,6 +19,7 @@ class Lengths(Metric):
     title = "distance of lengths, in real standard deviations"
     source = "Wasserstein distance of order 1, Vallender 1974"
     better = "lower"
+    bounds = (0.0, math.inf)
 
     def value(self, real: Sequence[str], made: Sequence[str]) -> float:
         left, right = (np.sort([len(text) for text in side]) for side in (real, made))

@@ -36,6 +36,7 @@ class Mauve(Metric):
     title = "MAUVE* of these features"
     source = "Pillutla et al. 2021, MAUVE; smoothed as in Pillutla et al. 2023"
     better = "higher"
+    bounds = (0.0, 1.0)
     smallest = 20
     sees = ("dropped-modes",)
 

@@ -19,6 +19,7 @@ class Precision(Local):
     title = "precision (5 neighbours)"
     source = "Kynkaanniemi et al. 2019, Eq. 2, k = 5, on these features"
     better = "higher"
+    bounds = (0.0, 1.0)
     smallest = K + 2
     sees = ("noise",)
 

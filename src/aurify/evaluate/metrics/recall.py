@@ -20,6 +20,7 @@ class Recall(Local):
     title = "recall (5 neighbours)"
     source = "Kynkaanniemi et al. 2019, Eq. 2, k = 5, on these features"
     better = "higher"
+    bounds = (0.0, 1.0)
     smallest = K + 2
     sees = ("blur", "dropped-modes", "repeats")
 

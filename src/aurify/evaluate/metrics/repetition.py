@@ -25,6 +25,7 @@ class Repetition(Metric):
     title = "repetition within a text (seq-rep-4)"
     source = "Welleck et al. 2020, Neural Text Generation With Unlikelihood Training, seq-rep-n"
     better = "real"
+    bounds = (0.0, 1.0)
 
     def value(self, real: Sequence[str], made: Sequence[str]) -> float:
         return float(repetition(made).mean())

@@ -33,6 +33,7 @@ class SelfBleu(Metric):
     title = "self-BLEU-4"
     source = "Zhu et al. 2018, Texygen; BLEU of Papineni et al. 2002"
     better = "real"
+    bounds = (0.0, 1.0)
     smallest = 3
     sees = ("repeats", "shuffled-words")
 
