@@ -10,7 +10,7 @@ from PIL import Image
 import toys
 from aurify import loop
 from aurify.errors import UserError
-from aurify.evaluate import compare, of_folder, of_run
+from aurify.evaluate import compare, of_folder, of_run, sources
 from aurify.evaluate.report import Report
 
 
@@ -132,3 +132,9 @@ def test_runs_are_compared_under_one_protocol_only(runs, tmp_path):
         list(compare.compare(runs, n=60))
     with pytest.raises(UserError, match="two runs"):
         list(compare.compare([runs[0]]))
+
+
+def test_other_training_samples_are_other_data_to_a_protocol(real, tmp_path):
+    folders = [sources.read(real["reference"]), *(sources.read(shapes(tmp_path / str(s), 30, s)) for s in (8, 9))]
+    one, other = (of_folder.hashed([folders[0], train]) for train in folders[1:])
+    assert one != other and one == of_folder.hashed([folders[0], folders[1]])

@@ -46,7 +46,7 @@ def case_of(folders: dict[str, Folder], reference: str, samples: str, train: str
         codec=codec,
         data={
             "source": reference,
-            "hash": hashlib.sha256("".join(sorted(known.hashes)).encode()).hexdigest(),
+            "hash": hashed([folders[name] for name in ("reference", "train") if name in folders]),
             "labels": list(known.label_names),
             "counts": {name: len(found) for name, found in sets.items()},
         },
@@ -56,6 +56,11 @@ def case_of(folders: dict[str, Folder], reference: str, samples: str, train: str
         command=f"{command} --seed {seed}",
         subject={"folder": samples},
     )
+
+
+def hashed(folders: list[Folder]) -> str:
+    """Of the real data that figures depend on: the reference, and what embedders learn from."""
+    return hashlib.sha256(" ".join("".join(sorted(folder.hashes)) for folder in folders).encode()).hexdigest()
 
 
 def real_of(sets: dict[str, Samples], folders: dict[str, Folder], reference: str, seed: int) -> Real:
