@@ -52,7 +52,7 @@ def measured(name: str, n: int, work: Path, minutes: float) -> str:
     copying = report["copying"]["numbers"]
     said = [e["step"] for e in map(json.loads, (run / "events.jsonl").open()) if e.get("kind") == "copying"]
     return (
-        f"| {name}, {n:,} | {report['verdict']['word']} | {copying['flagged']} of {copying['m']} | "
+        f"| {name}, {n:,} | {report['verdict']} | {copying['flagged']} of {copying['m']} | "
         f"{copying['rate']:.1%} | {said[0] if said else 'never'} |"
     )
 
