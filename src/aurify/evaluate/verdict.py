@@ -79,6 +79,11 @@ def judge(
         return Verdict(
             "not enough data to tell", (why, *failures), ("Gather more samples, above all held-out ones.",), skill
         )
+    return by_skill(skill, failures, likelier)
+
+
+def by_skill(skill: Skill, failures: Sequence[str], likelier: str | None) -> Verdict:
+    """The verdict on samples that are not copies and are enough to tell."""
     low, high = skill.interval
     placed = (
         f"{skill.figure} lies {skill.value:.0%} of the way from the best plain baseline ({skill.baseline}) to other "
