@@ -2,29 +2,41 @@
 
 import json
 import shutil
+from collections import Counter
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import toys
 from aurify import loop
+from aurify.codecs.image import Image as Pictures
 from aurify.errors import UserError
-from aurify.evaluate import compare, of_folder, of_run, sources
+from aurify.evaluate import assess, compare, metric, of_folder, of_run, sources
+from aurify.evaluate.assess import Case
 from aurify.evaluate.report import Report
+from aurify.evaluate.samples import Samples
+from aurify.evaluate.sources import Real
+from aurify.evaluate.verdict import CLOSE
 
 
-def shapes(folder, n, seed):
+def drawn(n, seed):
     """Discs of any place and size on a shaded ground: enough freedom that no two are alike."""
     rng = np.random.default_rng(seed)
     row, column = np.mgrid[:8, :8]
-    folder.mkdir(parents=True, exist_ok=True)
-    for i in range(n):
+    for _ in range(n):
         y, x, r = rng.uniform(2, 6), rng.uniform(2, 6), rng.uniform(1, 3)
         inside = 1 / (1 + np.exp((row - y) ** 2 + (column - x) ** 2 - r**2).clip(0, 1e6))
         ground = rng.uniform(20, 80) + rng.uniform(-4, 4) * row + rng.uniform(-4, 4) * column
         picture = ground + inside * rng.uniform(80, 150) + rng.normal(0, 4, (8, 8))
-        Image.fromarray(picture.clip(0, 255).astype(np.uint8)).save(folder / f"{seed}-{i:04d}.png")
+        yield picture.clip(0, 255).astype(np.uint8)
+
+
+def shapes(folder, n, seed):
+    folder.mkdir(parents=True, exist_ok=True)
+    for i, picture in enumerate(drawn(n, seed)):
+        Image.fromarray(picture).save(folder / f"{seed}-{i:04d}.png")
     return folder
 
 
@@ -138,3 +150,37 @@ def test_other_training_samples_are_other_data_to_a_protocol(real, tmp_path):
     folders = [sources.read(real["reference"]), *(sources.read(shapes(tmp_path / str(s), 30, s)) for s in (8, 9))]
     one, other = (of_folder.hashed([folders[0], train]) for train in folders[1:])
     assert one != other and one == of_folder.hashed([folders[0], folders[1]])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_verdicts_over_200_repeats(tmp_path, monkeypatch):
+    """Of fresh real samples at most 5 % are called anything but gold or promising; copycats are always a bubble."""
+    monkeypatch.setenv("AURIFY_HOME", str(tmp_path))
+    monkeypatch.setattr(metric, "names", lambda: ("frechet", *CLOSE))  # the others do not reach the verdict
+    codec = Pictures()
+    codec.fit(picture[..., None] for picture in drawn(600, 0))
+
+    def made(n, seed):
+        natives = [picture[..., None] for picture in drawn(n, seed)]
+        x = torch.stack([codec.spec.widen(codec.encode(native)) for native in natives])
+        return Samples(natives, x, torch.full((n,), -1), tuple(map(str, range(n))))
+
+    train, words = made(600, 0), Counter()
+    for repeat in range(200):
+        reference, fresh, mine = (made(400, 3 * repeat + i) for i in (1, 2, 3))
+        half = sources.joined([train.take(range(repeat, repeat + 400)), mine.take(range(200))])
+        real = Real(train, reference, fresh, "unseen", 600)
+        for kind, some in {"fresh": mine, "copycat": train.take(range(repeat, repeat + 400)), "half": half}.items():
+            case = Case(some, real, codec, {"hash": "shapes"}, repeat, {}, True, "")
+            words[kind, last(assess.assess(case)).verdict.word] += 1
+    assert words["fresh", "gold"] + words["fresh", "promising"] >= 190, words
+    assert words["copycat", "bubble"] == words["half", "bubble"] == 200, words
+
+
+def last(steps):
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
