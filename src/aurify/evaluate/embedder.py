@@ -37,7 +37,8 @@ class Embedder(ABC):
     @abstractmethod
     def suits(cls, train: Samples) -> int:
         """How well it suits this data: 0 not at all or not installed here; the embedder with the greatest value is the
-        one that figures and the verdict use. Raw vectors say 1, features learned on the spot 2, labels 3."""
+        one that figures and the verdict use. Raw vectors and weights that a user brings say 1, features learned on
+        the spot 2, labels 3."""
 
     @abstractmethod
     def fit(self, train: Samples, seed: int = 0) -> Iterator[float]:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from aurify.evaluate import baselines, embedder, interval, metric
 from aurify.evaluate.embedder import Embedder
+from aurify.evaluate.embedders.inception import SHA256 as INCEPTION
 from aurify.evaluate.figure import Figure, Protocol
 from aurify.evaluate.metric import Metric
 from aurify.evaluate.progress import Steps, at_last
@@ -19,6 +20,11 @@ from aurify.evaluate.verdict import Skill
 COPIES = "training samples"  # among the baselines, for comparison: no distance finds fault with them
 FEW = 50  # samples on each side below which no verdict is given
 FIRST = ("frechet", "kid")  # principal figures, the first that is defined
+
+PUBLISHED = {  # names that the literature gives to a metric on these very weights; on any other it keeps its own
+    ("frechet", INCEPTION[:12]): "FID∞",  # extrapolated to infinite n (Chong & Forsyth 2020)
+    ("kid", INCEPTION[:12]): "KID",
+}
 
 
 @dataclass(frozen=True)
@@ -86,7 +92,8 @@ def figure(name: str, one: Metric, looked: dict[str, Any], protocol: Protocol) -
     }
     mine, floor = measured.pop("made"), measured.pop("fresh", None)
     plain = protocol if one.of in ("features", "probabilities") else replace(protocol, embedder="", weights="")
-    return Figure(name, one.title, one.better, one.source, mine, floor, measured, plain)
+    title = PUBLISHED.get((name, plain.weights), one.title)
+    return Figure(name, title, one.better, one.source, mine, floor, measured, plain)
 
 
 def principal(found: list[Figure], width: int) -> Figure | None:

@@ -39,7 +39,7 @@ class Metric(ABC):
         likelihood     rows (nats, symbols, characters), one a held-out sample: `real` is not used
 
     Attributes:
-        title: as figures show it. A published metric's bare name is kept for its own backbone.
+        title: as figures show it; a published name stands in its place on its own backbone (figures.PUBLISHED).
         source: paper and equation.
         better: "lower", "higher", or "real": as close to what real samples have as can be.
         smallest: samples on each side below which it is not defined.

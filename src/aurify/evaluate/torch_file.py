@@ -21,22 +21,30 @@ def tensors(path: Path) -> dict[str, Tensor]:
     """The state dict {name: tensor} of a file in torch's format before 1.6.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: it is something else, or torn.
     """
-    with path.open("rb") as file:
-        walked = [walk(file) for _ in range(5)]  # magic, version, facts, the state dict, the order of storages
-        program, order = walked[3], walked[4]
-        if not isinstance(order, list) or not isinstance(program, tuple):
-            raise ValueError(f"{path.name} is no state dict in torch's old format")
-        items = program[3]
-        kinds = {call[2][0][1][2]: TYPES[call[2][0][1][1]] for call in items.values()}
-        values = {key: storage(file, kinds[key]) for key in order}
+    try:
+        with path.open("rb") as file:
+            return read(file)
+    except (LookupError, TypeError, AttributeError, UnicodeDecodeError) as error:  # the shape of other programs
+        raise ValueError(f"{path.name} is no state dict in torch's old format") from error
+
+
+def read(file: BinaryIO) -> dict[str, Tensor]:
+    _magic, _version, _facts, program, order = (walk(file) for _ in range(5))
+    items = program if isinstance(program, dict) else program[3]  # a plain dict, or a call for an OrderedDict
+    kinds = {call[2][0][1][2]: TYPES[call[2][0][1][1]] for call in items.values()}
+    values = {key: storage(file, kinds[key]) for key in order}
     return {name: strided(values, call[2]) for name, call in items.items()}
 
 
 def storage(file: BinaryIO, kind: Any) -> np.ndarray:
-    count = int(np.frombuffer(file.read(8), "<i8")[0])
-    return np.frombuffer(file.read(count * np.dtype(kind).itemsize), np.dtype(kind).newbyteorder("<")).astype(kind)
+    head = file.read(8)
+    size = int.from_bytes(head, "little") * np.dtype(kind).itemsize
+    data = file.read(size)
+    if len(head) < 8 or len(data) < size:
+        raise ValueError("the file ends in the middle of its values")
+    return np.frombuffer(data, np.dtype(kind).newbyteorder("<")).astype(kind)
 
 
 def strided(values: dict[str, np.ndarray], arguments: Any) -> Tensor:
