@@ -120,7 +120,6 @@ def full() -> Report:
         command="aurify evaluate runs/digits-flow -n 5000 --seed 20260922",
         made_by={"aurify": "0.1.0", "torch": "2.13.0", "python": "3.11.2", "machine": "2 cores, 24 GiB, Linux",
                  "date": "2026-11-22"},
-        extra={"diversity": {"title": "Diversity", "sentences": ["all ten labels are made in their proportions"]}},
     )  # fmt: skip
 
 
@@ -156,5 +155,5 @@ def hostile() -> Report:
         {HOSTILE: [(1, 1.0), (2, math.nan), (3, math.inf), (4, 0.5)], "held/": [(1, math.nan)]},
         (picture, Picture(HOSTILE, ".png", b"no picture"), Picture(HOSTILE, HOSTILE, b"\xff\xfe")),
         (Pair(HOSTILE, HOSTILE, math.inf, Picture(HOSTILE, ".png", sheet(1, 1, 1))),),
-        (HOSTILE,), HOSTILE + "``` ````", {HOSTILE: HOSTILE}, {HOSTILE: HOSTILE, "diversity": found},
+        (HOSTILE,), HOSTILE + "``` ````", {HOSTILE: HOSTILE},
     )  # fmt: skip

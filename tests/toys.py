@@ -32,6 +32,16 @@ def write_texts(folder, n=24, seed=0):
     return folder
 
 
+def write_babble(folder, n=700, seed=0):
+    """Sentences of words that no language has, a file each."""
+    rng = np.random.default_rng(seed)
+    folder.mkdir(parents=True)
+    words = ["".join(rng.choice(list("aeioulmnrst"), rng.integers(2, 7))) for _ in range(40)]
+    for i in range(n):
+        (folder / f"{i}.txt").write_text(" ".join(rng.choice(words, rng.integers(4, 12))) + ".\n")
+    return folder
+
+
 TOY = {
     "flow": {"width": 8, "multiples": [1, 2], "patch": 1},
     "gan": {"width": 8},

@@ -237,24 +237,34 @@ def compare(
     machine: Json = False,
 ) -> None:
     """Runs, or families trained for the occasion, under one protocol with paired intervals."""
+    import shlex
+    from dataclasses import replace
     from pathlib import Path
 
-    from aurify.evaluate import compare as comparing
+    from aurify import loop
+    from aurify.evaluate import compare_files, compare_told, contest
+    from aurify.evaluate.compare import compare
     from aurify.run import Run
 
     show = screen(machine)
+    asked = ["--minutes", f"{minutes:g}", "--seeds", str(seeds)]
+    if families and len(paths) != 1:
+        raise UserError("with --families give one data set")
     if families:
-        if len(paths) != 1:
-            raise UserError("with --families give one data set")
         names = [name.strip() for name in families.split(",")]
-        runs = list(comparing.families(names, paths[0], minutes, seeds, Path(out), show.say))
+        sides = contest.runs(names, contest.Terms(paths[0], minutes), seeds, Path(out), show.say)
+        for run in [side[seed] for seed in range(seeds) for side in sides.values()]:
+            show.say(f"training {run.path.name}")
+            show.follow(loop.train(run), run.path.name)
     else:
-        runs = [Run.load(path) for path in paths]
-    found = show.until(comparing.compare(runs, n, seed), "comparing")
-    written = comparing.save(found, Path(out))
-    show.json(found.to_json())
-    show.lines("comparison", found.table())
-    show.lines("differences", [d.sentence for d in found.differences])
+        sides = {path: [Run.load(path)] for path in paths}
+    found = show.until(compare(sides, n, seed), "comparing")
+    told = ["aurify", "compare", *(["--families", families] if families else []), *paths, *(asked if families else [])]
+    found = replace(found, command=shlex.join([*told, "--out", out, "-n", str(n), "--seed", str(seed)]))
+    written = compare_files.save(found, Path(out))
+    show.json(compare_files.to_json(found))
+    show.table(compare_told.rows(found))
+    show.lines(compare_told.headline(found), [d.sentence for d in found.differences if d.figure == found.principal])
     show.lines("report", [str(written)])
 
 

@@ -4,8 +4,10 @@ from collections.abc import Iterable
 from contextlib import nullcontext
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
 from rich.text import Text
 
 from aurify import events
@@ -31,6 +33,23 @@ class Screen:
         self.out.print(Text(title, style="bold"))
         for line in lines:
             self.out.print(Text(f"  {line}"), soft_wrap=True)
+
+    def table(self, rows: list[list[str]]) -> None:
+        """Rows of cells, the first one being heads; as wide as it has to be where no person sees it at once."""
+        if self.machine:
+            return
+        if not self.out.is_terminal:
+            widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+            for row in rows:
+                line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+                self.out.print(Text(line.rstrip()), soft_wrap=True)
+            return
+        table = Table(box=box.SIMPLE, pad_edge=False)
+        for head in rows[0]:
+            table.add_column(Text(head))
+        for row in rows[1:]:
+            table.add_row(*map(Text, row))
+        self.out.print(table)
 
     def json(self, value: Any) -> None:
         """For machines only: one JSON value a line."""
@@ -97,14 +116,18 @@ class Screen:
                 yield thing
 
     def until(self, stream: Iterable[Any], title: str) -> Any:
-        """Follows (what is being done, share done) and returns what comes at last."""
-        last: Any = None
+        """Follows (what is being done, share done) and returns what comes at last; where no line can move, says each
+        thing once, when it begins."""
+        last, said = None, ""
         with self.bar(title) if not self.machine else nullcontext() as bar:
             task = bar.add_task(title, total=100, loss="") if bar else None
             for last in stream:
                 match last:
                     case (str(doing), int() | float() as share) if bar is not None and task is not None:
                         bar.update(task, description=doing, completed=100 * share)
+                        if doing != said and not self.out.is_terminal:
+                            self.say(doing)
+                        said = doing
                     case _:
                         pass
         return last

@@ -10,7 +10,7 @@ from typing import Any
 
 from aurify import events
 from aurify.atomic import NoSpace
-from aurify.device import energy_counter
+from aurify.device import energy_counter, forget_peak_memory, peak_memory
 from aurify.events import Evaluated, Event, Progress
 from aurify.run import Run, read_json, write_json
 from aurify.training import TrainConfig
@@ -44,10 +44,11 @@ class Writer:
             self.keep_cost()
 
     def keep_cost(self) -> None:
-        """Adds this training's seconds, and joules where they can be read, to timing.json."""
+        """Adds this training's seconds, and joules where they can be read, to timing.json, and the peak of memory."""
         path, now = self.run.path / "timing.json", energy_counter()
         kept = read_json(path) if path.is_file() else {"seconds": 0.0, "joules": 0.0}
         kept["seconds"] += self.seconds
+        kept["peak_memory"] = max(kept.get("peak_memory", 0), peak_memory())
         if now and self.joules and "joules" in kept:
             kept["joules"] += (now[0] - self.joules[0]) % now[1]
         else:
@@ -71,6 +72,7 @@ class Writer:
 
     def start(self, step: int) -> None:
         self.began, self.joules = time.perf_counter(), energy_counter()
+        forget_peak_memory()
         self.stamps.append(self.began)
 
     @property

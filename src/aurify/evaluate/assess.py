@@ -159,13 +159,13 @@ def searched(found: dict[str, Any], real: Real) -> dict[str, Any]:
 
 def shown(case: Case) -> tuple[Picture, ...]:
     """Samples beside as many real ones."""
-    sets = {"Samples": case.made, "Real samples, for comparison": case.real.reference}
-    return tuple(picture(case.codec, title, list(s.natives[:SHOWN])) for title, s in sets.items())
+    sets = {"samples": ("Samples", case.made), "real": ("Real samples, for comparison", case.real.reference)}
+    return tuple(picture(case.codec, title, list(s.natives[:SHOWN]), name) for name, (title, s) in sets.items())
 
 
-def picture(codec: Codec[Any], title: str, natives: list[Any]) -> Picture:
+def picture(codec: Codec[Any], title: str, natives: list[Any], name: str = "") -> Picture:
     preview = codec.preview(natives)
-    return Picture(title, preview.suffix, preview.data)
+    return Picture(title, preview.suffix, preview.data, name and name + preview.suffix)
 
 
 def pairs(case: Case, copied: Copying) -> tuple[Pair, ...]:

@@ -1,169 +1,180 @@
-"""Runs beside one another under one protocol: paired intervals, and "no difference shown" where that is so."""
+"""Runs beside one another under one protocol: paired intervals, and "no difference shown" where that is so.
 
-import json
+A side of a comparison is one run, or several trainings of one kind with unlike seeds:
+
+    one run            the figure with its interval; differences lose the same blocks of samples on both sides
+    K trainings        mean and Student's interval over them; differences are paired by seed
+
+The former says how these samples differ, the latter how trainings of these kinds do.
+"""
+
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from aurify import loop, recipes
 from aurify.errors import UserError
-from aurify.evaluate import of_run
-from aurify.evaluate.figure import Measured, Protocol
-from aurify.evaluate.interval import difference
+from aurify.evaluate import interval, of_run, rounding
+from aurify.evaluate.figure import Figure, Measured
 from aurify.evaluate.progress import Doing
-from aurify.evaluate.report import Report
-from aurify.recipes import Wish
+from aurify.evaluate.report import Picture, Report
 from aurify.run import Run, read_json
 
 
 @dataclass(frozen=True)
-class Difference:
-    """One metric of two runs; `shown` is whether the 95 % interval of the difference leaves zero out."""
+class Entry:
+    """One run with what its report says."""
 
-    metric: str
-    title: str
+    run: Path
+    report: dict[str, Any]
+    figures: dict[str, Figure]  # by key
+    shown: tuple[Picture, ...]
+
+    @classmethod
+    def read(cls, run: Run) -> "Entry":
+        folder = run.path / "report"
+        report = read_json(folder / "report.json")
+        figures = {f.key: f for f in map(Figure.from_json, report["figures"])}
+        files = [(p["title"], folder / p["file"]) for p in report.get("shown", ())]
+        shown = (Picture(title, file.suffix, file.read_bytes(), file.name) for title, file in files if file.is_file())
+        return cls(run.path, report, figures, tuple(shown))
+
+
+@dataclass(frozen=True)
+class Side:
+    """What stands in one column: trainings of one kind."""
+
+    name: str
+    entries: tuple[Entry, ...]
+
+    @property
+    def verdicts(self) -> tuple[str, ...]:
+        return tuple(e.report["verdict"] for e in self.entries)
+
+    def measured(self, key: str) -> Measured | None:
+        """The figure of a run, or the mean over seeds; None where not all have it."""
+        found = [e.figures[key].measured for e in self.entries if key in e.figures]
+        if len(found) < len(self.entries):
+            return None
+        return found[0] if len(found) == 1 else interval.pooled([m.value for m in found])
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One figure of two sides; `shown` is whether the 95 % interval of the difference leaves zero out."""
+
+    figure: str
     better: str
     left: str
     right: str
     measured: Measured
-    shown: bool
+
+    @property
+    def shown(self) -> bool:
+        low, high = self.measured.interval
+        return low > 0 or high < 0
+
+    @property
+    def ahead(self) -> str | None:
+        """The better side, where that is shown."""
+        if not self.shown:
+            return None
+        return self.left if (self.measured.value < 0) == (self.better == "lower") else self.right
 
     @property
     def sentence(self) -> str:
-        m = self.measured
-        if not self.shown:
-            return f"{self.title}: no difference shown between {self.left} and {self.right} ({_told(m)})"
-        ahead = self.left if (m.value < 0) == (self.better == "lower") else self.right
-        return f"{self.title}: {ahead} is better ({self.left} - {self.right} = {_told(m)})"
+        told = rounding.bounded(self.measured)
+        if self.ahead is None:
+            return f"{self.figure}: no difference shown between {self.left} and {self.right} ({told})"
+        return f"{self.figure}: {self.ahead} is better ({self.left} - {self.right} = {told})"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Reports by run, and every paired difference of figures that have a direction."""
+    """Sides, every paired difference of figures that have a direction, and the command that repeats it."""
 
-    reports: dict[str, dict[str, Any]]
+    sides: tuple[Side, ...]
     differences: tuple[Difference, ...]
+    command: str = ""
 
-    def to_json(self) -> dict[str, Any]:
-        rows = [vars(d) | {"measured": vars(d.measured), "sentence": d.sentence} for d in self.differences]
-        return {"runs": self.reports, "differences": rows}
+    @property
+    def entries(self) -> list[Entry]:
+        return [entry for side in self.sides for entry in side.entries]
 
-    def table(self) -> list[str]:
-        """Verdict and every figure, a column a run, as lines of Markdown."""
-        names = list(self.reports)
-        rows = [["", *names], ["---"] * (len(names) + 1), ["verdict", *(self.reports[k]["verdict"] for k in names)]]
-        for title in dict.fromkeys(_key(f) for r in self.reports.values() for f in r["figures"]):
-            cells = [_cell(self.reports[k], title) for k in names]
-            rows.append([title, *cells])
-        for cost in ("minutes", "flops", "energy_wh"):
-            rows.append([cost.replace("_", " "), *(_short(self.reports[k]["cost"].get(cost)) for k in names)])
-        return ["| " + " | ".join(row) + " |" for row in rows]
+    @property
+    def figures(self) -> dict[str, Figure]:
+        """One figure of each kind, the principal one first: its floor and its baselines are those of every side."""
+        found: dict[str, Figure] = {}
+        for entry in self.entries:
+            found = found | {key: f for key, f in entry.figures.items() if key not in found}
+        return found
+
+    @property
+    def principal(self) -> str | None:
+        """The figure that the verdicts rest on."""
+        return next(iter(self.figures), None)
 
 
-def compare(runs: list[Run], n: int = of_run.N, seed: int = 1) -> Iterator[Doing | Comparison]:
-    """Evaluates the runs that have no report of this protocol yet, and compares all.
+def compare(sides: dict[str, list[Run]], n: int = of_run.N, seed: int = 1) -> Iterator[Doing | Comparison]:
+    """Evaluates the runs that have no report of this kind yet, and compares all.
 
     Raises:
-        UserError: fewer than two runs, equal names, or protocols that differ (the message says in which line).
+        UserError: fewer than two sides, a run given twice, or protocols that differ (the message says in which line).
     """
-    names = [str(run.path) for run in runs]
-    if len(set(names)) < 2:
-        raise UserError("a comparison needs two runs; give both folders")
-    reports: dict[str, dict[str, Any]] = {}
+    runs = [run for side in sides.values() for run in side]
+    if len({run.path.resolve() for run in runs}) < max(2, len(runs)):
+        raise UserError("a comparison needs two runs or more, each of them once")
     for run in runs:
-        kept = run.path / "report" / "report.json"
-        if not (kept.is_file() and _fresh(kept, run) and _asked_like(read_json(kept), seed)):
+        if not reported(run, n, seed):
             for found in of_run.evaluate(run, n, seed):
                 if not isinstance(found, Report):
                     yield f"{run.path.name}: {found[0]}", found[1]
-        reports[str(run.path)] = read_json(kept)
-    yield Comparison(reports, tuple(differences(reports)))
+    read = tuple(Side(name, tuple(map(Entry.read, side))) for name, side in sides.items())
+    found = Comparison(read, tuple(differences(read)))
+    same_protocol(found.entries)
+    yield found
 
 
-def _fresh(report: Path, run: Run) -> bool:
-    """Whether nothing was trained since."""
-    return all(path.stat().st_mtime <= report.stat().st_mtime for path in run.checkpoints.glob("step-*"))
+def reported(run: Run, n: int, seed: int) -> bool:
+    """Whether there is a report of n samples of this seed, and nothing was trained since."""
+    path = run.path / "report" / "report.json"
+    if not path.is_file():
+        return False
+    kept, written = read_json(path), path.stat().st_mtime
+    asked = {"samples": n, "seed": seed}
+    newest = max((c.stat().st_mtime for c in run.checkpoints.glob("step-*")), default=0.0)
+    return kept["subject"].get("asked") == asked and newest <= written
 
 
-def _asked_like(report: dict[str, Any], seed: int) -> bool:
-    return bool(report.get("figures")) and report["figures"][0]["protocol"]["seed"] == seed
+def differences(sides: tuple[Side, ...]) -> Iterator[Difference]:
+    """Every pair of sides, every figure that both have and that has a direction."""
+    for left, right in combinations(sides, 2):
+        for key, figure in left.entries[0].figures.items():
+            if figure.better != "real" and left.measured(key) and right.measured(key):
+                measured = between([[e.figures[key].measured for e in side.entries] for side in (left, right)])
+                if measured is not None:
+                    yield Difference(key, figure.better, left.name, right.name, measured)
 
 
-def differences(reports: dict[str, dict[str, Any]]) -> Iterator[Difference]:
-    """Every pair of runs, every metric that both have and that has a direction."""
-    for (left, a), (right, b) in combinations(reports.items(), 2):
-        same_protocol(left, a, right, b)
-        theirs = {_key(f): f for f in b["figures"]}
-        for f in a["figures"]:
-            other = theirs.get(_key(f))
-            if other is None or f["better"] == "real" or not f["measured"]["without"]:
-                continue
-            m = difference(_measured(f), _measured(other))
-            shown = m.interval[0] > 0 or m.interval[1] < 0
-            yield Difference(f["metric"], _key(f), f["better"], left, right, m, shown)
+def between(pair: list[list[Measured]]) -> Measured | None:
+    """left - right: of single runs by blocks of samples, of several by seed; None where no interval can be had."""
+    left, right = pair
+    if len(left) == len(right) == 1:
+        return interval.difference(left[0], right[0]) if left[0].without and right[0].without else None
+    if len(left) != len(right):
+        raise UserError("sides need equal numbers of trainings, so that they can be paired by seed")
+    return interval.pooled([a.value - b.value for a, b in zip(left, right, strict=True)])
 
 
-def same_protocol(left: str, a: dict[str, Any], right: str, b: dict[str, Any]) -> None:
+def same_protocol(entries: list[Entry]) -> None:
     """Raises UserError where figures of two reports may not be compared, with the lines that differ."""
-    theirs = {_key(f): f["protocol"] for f in b["figures"]}
-    for f in a["figures"]:
-        if _key(f) in theirs:
-            lines = Protocol(**f["protocol"]).differences(Protocol(**theirs[_key(f)]))
+    first, *others = entries
+    for other in others:
+        for key in first.figures.keys() & other.figures.keys():
+            lines = first.figures[key].protocol.differences(other.figures[key].protocol)
             if lines:
                 raise UserError(
-                    f"{left} and {right} were measured differently ({'; '.join(lines)}); "
+                    f"{first.run} and {other.run} were measured differently ({'; '.join(lines)}); "
                     "evaluate both on the same data, with the same -n and --seed"
                 )
-
-
-def families(names: list[str], data: str, minutes: float, seeds: int, out: Path, say: Any) -> Iterator[Run]:
-    """Trains each family on the same data for the same minutes, once for every seed; goes on where it was left."""
-    for seed in range(seeds):
-        for name in names:
-            folder = out / (name if seeds == 1 else f"{name}-seed{seed}")
-            if (folder / "run.json").is_file():
-                run = Run.load(folder)
-            else:
-                wish = Wish(data, name, minutes=minutes, out=str(folder), seed=seed)
-                run = recipes.start(wish, say)
-            say(f"training {name}, seed {seed}")
-            for _ in loop.train(run):
-                pass
-            yield run
-
-
-def save(found: Comparison, out: Path) -> Path:
-    """compare.json and compare.md in the folder."""
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "compare.json").write_text(json.dumps(found.to_json(), ensure_ascii=False, indent=1) + "\n")
-    lines = [*found.table(), "", *(f"- {d.sentence}" for d in found.differences)]
-    (out / "compare.md").write_text("\n".join(lines) + "\n")
-    return out / "compare.md"
-
-
-def _measured(f: dict[str, Any]) -> Measured:
-    m = f["measured"]
-    return Measured(m["value"], tuple(m["interval"]), tuple(m["without"]))
-
-
-def _key(f: dict[str, Any]) -> str:
-    """A metric with its embedder: what makes two figures the same row."""
-    embedder = f["protocol"]["embedder"]
-    return f["title"] + (f" [{embedder}]" if embedder else "")
-
-
-def _cell(report: dict[str, Any], key: str) -> str:
-    for f in report["figures"]:
-        if _key(f) == key:
-            return _told(_measured(f))
-    return "-"
-
-
-def _told(m: Measured) -> str:
-    return f"{m.value:.3g} ({m.interval[0]:.3g} to {m.interval[1]:.3g})"
-
-
-def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float | int) else "-"

@@ -9,7 +9,8 @@ WATTS_PER_CORE = 10.0  # of a busy server or laptop core with its share of memor
 
 
 def cost(run: Run) -> dict[str, Any]:
-    """Facts for the report: minutes, threads, flops, energy_wh, energy_source; what is not known is left out."""
+    """Facts for the report: minutes, threads, flops, memory_mib (the peak), energy_wh, energy_source; what is not known
+    is left out."""
     plan, facts = run.card.plan, dict[str, Any]()
     timing = run.path / "timing.json"
     kept = read_json(timing) if timing.is_file() else {}
@@ -18,6 +19,8 @@ def cost(run: Run) -> dict[str, Any]:
     facts["threads"] = threads
     if "flops" in plan:
         facts["flops"] = plan["flops"]
+    if "peak_memory" in kept:
+        facts["memory_mib"] = round(kept["peak_memory"] / 2**20)
     if not seconds:
         return facts
     facts["minutes"] = seconds / 60

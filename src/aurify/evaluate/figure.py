@@ -1,7 +1,10 @@
 """A figure with all that it takes to trust it: no bare number leaves aurify."""
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+COPIES = "training samples"  # among the baselines, for comparison: no distance finds fault with them
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,12 @@ class Measured:
     interval: tuple[float, float]
     without: tuple[float, ...] = ()
 
+    @classmethod
+    def from_json(cls, kept: dict[str, Any]) -> "Measured":
+        """What is not finite is null in JSON."""
+        value, low, high = (math.nan if v is None else v for v in (kept["value"], *kept["interval"]))
+        return cls(value, (low, high), tuple(kept["without"]))
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -69,5 +78,26 @@ class Figure:
     protocol: Protocol
     note: str = ""
 
+    @property
+    def key(self) -> str:
+        """Metric and embedder: what makes figures of two reports the same row."""
+        return f"{self.title} [{self.protocol.embedder}]" if self.protocol.embedder else self.title
+
+    @property
+    def best_baseline(self) -> str | None:
+        """The name of the plain baseline that comes nearest to the optimum; None where there is none, or no optimum."""
+        named = [name for name in self.ceilings if name != COPIES]
+        if not named or self.better == "real":
+            return None
+        return (min if self.better == "lower" else max)(named, key=lambda name: self.ceilings[name].value)
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+    @classmethod
+    def from_json(cls, kept: dict[str, Any]) -> "Figure":
+        """The figure of a report.json."""
+        floor, protocol = kept["floor"], Protocol(**kept["protocol"])
+        ceilings = {name: Measured.from_json(m) for name, m in kept["ceilings"].items()}
+        told = {"measured": Measured.from_json(kept["measured"]), "floor": floor and Measured.from_json(floor)}
+        return cls(**kept | told | {"ceilings": ceilings, "protocol": protocol})

@@ -10,14 +10,13 @@ from torch import Tensor
 from aurify.evaluate import baselines, embedder, interval, metric
 from aurify.evaluate.embedder import Embedder
 from aurify.evaluate.embedders.inception import SHA256 as INCEPTION
-from aurify.evaluate.figure import Figure, Protocol
+from aurify.evaluate.figure import COPIES, Figure, Protocol
 from aurify.evaluate.metric import Metric
 from aurify.evaluate.progress import Steps, at_last
 from aurify.evaluate.samples import Samples
 from aurify.evaluate.sources import Real
 from aurify.evaluate.verdict import Skill
 
-COPIES = "training samples"  # among the baselines, for comparison: no distance finds fault with them
 FEW = 50  # samples on each side below which no verdict is given
 FIRST = ("frechet", "kid")  # principal figures, the first that is defined
 
@@ -33,6 +32,7 @@ class Views:
 
     features: dict[str, Tensor]
     probabilities: dict[str, Tensor]
+    asked: dict[str, Tensor]  # where the label that was asked for is read
     texts: dict[str, list[str]]
     likelihood: dict[str, Tensor]  # rows (nats, symbols, characters) of the reference, by model
 
@@ -49,16 +49,18 @@ def fitted(train: Samples, data: str) -> Steps[list[Embedder]]:
 
 def views(one: Embedder, sets: dict[str, Samples], likelihood: dict[str, Tensor]) -> Steps[Views]:
     """What `one` sees of each set."""
-    features, probabilities, texts = {}, {}, {}
+    features, probabilities, asked, texts = {}, {}, {}, {}
     for done, (name, samples) in enumerate(sets.items()):
         yield f"looking at samples: {one.title}", done / len(sets)
         features[name] = one.embed(samples).double()
         p = one.probabilities(samples)
         if p is not None:
             probabilities[name] = p.double()
+            if samples.labelled:
+                asked[name] = (p.argmax(1) == samples.labels).double()
         if samples.texts is not None:
             texts[name] = samples.texts
-    return Views(features, probabilities, texts, likelihood)
+    return Views(features, probabilities, asked, texts, likelihood)
 
 
 def sets_of(made: Samples, real: Real, n: int, seed: int) -> dict[str, Samples]:
@@ -91,7 +93,7 @@ def figure(name: str, one: Metric, looked: dict[str, Any], protocol: Protocol) -
         if kind != "reference"
     }
     mine, floor = measured.pop("made"), measured.pop("fresh", None)
-    plain = protocol if one.of in ("features", "probabilities") else replace(protocol, embedder="", weights="")
+    plain = protocol if one.of in ("features", "probabilities", "asked") else replace(protocol, embedder="", weights="")
     title = PUBLISHED.get((name, plain.weights), one.title)
     return Figure(name, title, one.better, one.source, mine, floor, measured, plain)
 
@@ -111,7 +113,9 @@ def skill(f: Figure) -> Skill | None:
     """(baseline - made) / (baseline - floor) against the best baseline, with the paired jackknife's interval; None
     where a baseline comes as near as real samples do."""
     assert f.floor is not None
-    name = min(plain(f), key=lambda k: f.ceilings[k].value)
+    name = f.best_baseline
+    if name is None:
+        return None
     baseline = f.ceilings[name]
     floor = max(f.floor, f.ceilings.get(COPIES, f.floor), key=lambda m: m.value)
     if not baseline.value > floor.value:
@@ -126,16 +130,11 @@ def skill(f: Figure) -> Skill | None:
     return Skill(value, (value - half, value + half), f"the {f.title}", name)
 
 
-def plain(f: Figure) -> list[str]:
-    """Names of the baselines that are not training samples."""
-    return [name for name in f.ceilings if name != COPIES]
-
-
 def likelier(found: list[Figure]) -> str | None:
     """That the model predicts unseen samples better than every baseline, where the paired intervals show it."""
     for f in found:
-        if f.metric == "bits_per_character" and f.ceilings:
-            best = min(f.ceilings, key=lambda k: f.ceilings[k].value)
+        best = f.best_baseline
+        if f.metric == "bits_per_character" and best:
             gain = interval.difference(f.measured, f.ceilings[best])
             if gain.interval[1] < 0:
                 low, high = -gain.interval[1], -gain.interval[0]

@@ -28,6 +28,7 @@ ways give the same theta_b, and the formula for their variance is the jackknife'
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -68,7 +69,7 @@ def measure(metric: Metric, real: Any, made: Any, seed: int = 0) -> Measured:
     half = student(len(without)) * spread(without)
     centre = corrected(value, without) if metric.unbiased else value
     low, high = centre - half, centre + half
-    if isinstance(metric, Local) and value in (0, 1) and half == 0:  # all or none: no scatter to learn from
+    if metric.share and value in (0, 1) and half == 0:  # all or none: no scatter to learn from
         low, high = binomial.interval(int(value) * min(n, m), min(n, m))
     least, most = metric.bounds
     return Measured(centre, (max(low, least), min(high, most)), tuple(without.tolist()))
@@ -95,8 +96,8 @@ def splits() -> Float[Tensor, "S B"]:
 
 
 def student(blocks: int) -> float:
-    """The 97.5 % quantile of Student's t with blocks - 1 degrees of freedom, for 2 to BLOCKS blocks."""
-    return QUANTILES[blocks - 2]
+    """The 97.5 % quantile of Student's t with blocks - 1 degrees of freedom, from 2 blocks; BLOCKS stand for more."""
+    return QUANTILES[min(blocks, BLOCKS) - 2]
 
 
 def spread(without: Tensor) -> float:
@@ -108,6 +109,13 @@ def spread(without: Tensor) -> float:
 def corrected(value: float, without: Tensor) -> float:
     B = len(without)
     return B * value - (B - 1) * float(without.mean())
+
+
+def pooled(values: Sequence[float]) -> Measured:
+    """Mean of independent repeats, two or more, with Student's interval."""
+    x = torch.tensor(values, dtype=torch.float64)
+    value, half = float(x.mean()), student(len(x)) * float(x.std()) / math.sqrt(len(x))
+    return Measured(value, (value - half, value + half))
 
 
 def difference(a: Measured, b: Measured) -> Measured:

@@ -19,6 +19,7 @@ class Local(Metric):
     """A metric of features whose value hangs on each sample's few neighbours."""
 
     of = "features"
+    share = True
 
     @abstractmethod
     def of_selections(self, real: Real, made: Made, left: Left, right: Right) -> Float[Tensor, " C"]:

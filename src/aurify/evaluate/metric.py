@@ -12,7 +12,7 @@ from aurify import plugins
 
 PACKAGE = "aurify.evaluate.metrics"
 
-Of = Literal["features", "probabilities", "texts", "likelihood"]
+Of = Literal["features", "probabilities", "asked", "texts", "likelihood"]
 
 Real = Float[Tensor, "n F"]  # features
 Made = Float[Tensor, "m F"]
@@ -35,6 +35,7 @@ class Metric(ABC):
     What `real` and `made` are follows from `of`:
         features       (n, F) and (m, F), float64, of one embedder
         probabilities  (n, K) and (m, K), of a classifier of the data's labels
+        asked          (n,) and (m,), 1 where a classifier reads the label that the sample has or was asked by, else 0
         texts          two lists of strings
         likelihood     rows (nats, symbols, characters), one a held-out sample: `real` is not used
 
@@ -44,6 +45,7 @@ class Metric(ABC):
         better: "lower", "higher", or "real": as close to what real samples have as can be.
         smallest: samples on each side below which it is not defined.
         bounds: between which it lies by its definition; intervals end there.
+        share: it is a share of samples, so where it is 0 or 1 its interval is the exact one of a count.
         unbiased: the jackknife's correction for finite n is taken, so the figure is that of infinitely many samples.
         sees: failures it claims to see, each provoked by a law: noise, blur, dropped-modes, repeats, shuffled-words.
     """
@@ -54,6 +56,7 @@ class Metric(ABC):
     better: ClassVar[Literal["lower", "higher", "real"]]
     smallest: ClassVar[int] = 2
     bounds: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
+    share: ClassVar[bool] = False
     unbiased: ClassVar[bool] = False
     sees: ClassVar[tuple[str, ...]] = ()
 

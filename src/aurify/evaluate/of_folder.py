@@ -1,6 +1,7 @@
 """Judging any folder of samples, whoever made them, against real ones."""
 
 import hashlib
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def case_of(folders: dict[str, Folder], reference: str, samples: str, train: str
     codec = codecs.load(known.codec)()
     codec.fit(iter(known.natives))
     sets = {name: sources.of_folder(folder, codec, known.label_names) for name, folder in folders.items()}
-    command = f"aurify evaluate --samples {samples} --reference {reference}" + (f" --train {train}" if train else "")
+    command = ["aurify", "evaluate", "--samples", samples, "--reference", reference, "--seed", str(seed)]
     return Case(
         made=sets["samples"],
         real=real_of(sets, folders, reference, seed),
@@ -53,7 +54,7 @@ def case_of(folders: dict[str, Folder], reference: str, samples: str, train: str
         seed=seed,
         options={},
         trained_on=train is not None,
-        command=f"{command} --seed {seed}",
+        command=shlex.join(command + (["--train", train] if train else [])),
         subject={"folder": samples},
     )
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -47,6 +48,7 @@ def evaluate(run: Run, n: int = N, seed: int = 1, options: dict[str, Any] | None
     helped = yield from at_last(usefulness(made, real.train, real.reference, seed), "does generating help?")
     further = {name: found.to_json() for name, found in (("membership", attack), ("usefulness", helped)) if found}
     case = replace(case_of(run, made, real, rows, seed, options or {}), further=further)
+    case.subject["asked"] = {"samples": n, "seed": seed}
     report = yield from assess.assess(case)
     save(report, run.path / "report", run.path / "MODEL_CARD.md")
     yield report
@@ -81,6 +83,7 @@ def attacked(run: Run, model: Family, made: Samples, real: Real) -> Steps[Member
 
 
 def case_of(run: Run, made: Samples, real: Real, rows: dict[str, Any], seed: int, options: dict[str, Any]) -> Case:
+    asked = [part for k, v in options.items() for part in ("--set", f"{k}={v}")]
     notices = [e["text"] for e in run.log() if e.get("event") == "notice" and e.get("kind") in BAD_NEWS]
     return Case(
         made=made,
@@ -90,8 +93,7 @@ def case_of(run: Run, made: Samples, real: Real, rows: dict[str, Any], seed: int
         seed=seed,
         options=options,
         trained_on=True,
-        command=f"aurify evaluate {run.path} -n {len(made)} --seed {seed}"
-        + "".join(f" --set {k}={v}" for k, v in options.items()),
+        command=shlex.join(["aurify", "evaluate", str(run.path), "-n", str(len(made)), "--seed", str(seed), *asked]),
         subject=subject(run),
         cost=cost(run),
         curves=curves(run),
@@ -128,9 +130,11 @@ def curves(run: Run) -> dict[str, list[tuple[int, float]]]:
 
 
 def save(report: Report, folder: Path, model_card: Path | None) -> None:
-    """report.json and report.html in the folder, and the model card; each whole or not there."""
+    """report.json, report.html and what they show in the folder, and the model card; each whole or not there."""
     with explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
+        for picture in report.shown:
+            write(folder / picture.name, picture.data)
         write(folder / "report.json", (strict_json(report.to_json()) + "\n").encode())
         write(folder / "report.html", page(report).encode())
         if model_card:

@@ -25,7 +25,6 @@ SECTIONS: tuple[tuple[str, str, Callable[[Report], list[Html]]], ...] = (
     ("data", "Data and licences", sections.data),
     ("protocol", "Protocol", sections.protocol),
     ("repeat", "Repeat it", sections.repeat),
-    ("rest", "And besides", sections.rest),
     ("versions", "Made by", sections.versions),
 )
 

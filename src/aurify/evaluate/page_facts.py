@@ -12,6 +12,7 @@ DEEP = 3  # mappings within mappings
 WORDS = {
     "energy_wh": "energy (Wh)",
     "energy_source": "energy",
+    "memory_mib": "peak memory (MiB)",
     "flops": "floating-point operations",
     "n": "samples (n)",
     "made_by": "made by",

@@ -23,14 +23,12 @@ def figure(f: Figure, place: int) -> Html:
         named.append(("other real samples", f.floor, "real"))
     for name, m in f.ceilings.items():
         named.append((f"baseline: {name}", m, "plain"))
-    axis = page_charts.axis_of(v for _, m, _ in named for v in (m.value, *m.interval))
-    band = f.floor.interval if f.floor is not None and _drawable(f.floor) else None
     return el(
         "article",
         el("header", el("h3", titled(f), id=f"figure-{place}"), el("p", DIRECTIONS.get(f.better, f.better))),
         el("p", f.source, ". ", _protocol_line(f), class_="soft"),
         el("p", f.note) if f.note else None,
-        _table(f, named, axis, band),
+        chart(f, named),
         el("details", el("summary", "Protocol"), facts(vars(f.protocol))),
         class_="figure",
         aria_labelledby=f"figure-{place}",
@@ -39,8 +37,7 @@ def figure(f: Figure, place: int) -> Html:
 
 def titled(f: Figure) -> str:
     """The metric with its embedder: what tells two figures of one page apart."""
-    title = f.title[:1].upper() + f.title[1:]
-    return f"{title} [{f.protocol.embedder}]" if f.protocol.embedder else title
+    return f.key[:1].upper() + f.key[1:]
 
 
 def _drawable(m: Measured) -> bool:
@@ -54,10 +51,13 @@ def _protocol_line(f: Figure) -> str:
     return f"n = {p.n:,} against {p.reference}, seed {p.seed}{seen}."
 
 
-def _table(
-    f: Figure, named: Sequence[tuple[str, Measured, Mark]], axis: Axis | None, band: tuple[float, float] | None
-) -> Html:
-    """The roles are said outright, because laying rows out as a grid takes a table's own from it."""
+def chart(f: Figure, named: Sequence[tuple[str, Measured, Mark]]) -> Html:
+    """Rows of (whose, what was measured, mark) on one axis, the figure's floor shaded through all of them.
+
+    The roles are said outright, because laying rows out as a grid takes a table's own from it.
+    """
+    axis = page_charts.axis_of(v for _, m, _ in named for v in (m.value, *m.interval))
+    band = f.floor.interval if f.floor is not None and _drawable(f.floor) else None
     heads = ("whose", "drawn" + (f" ({SCALES[axis.scale]})" if axis else ""), "value", "95 % interval")
     head = el("tr", *(el("th", h, scope="col", role="columnheader") for h in heads), role="row")
     rows = [_row(name, m, mark, axis, band) for name, m, mark in named]

@@ -147,8 +147,7 @@ def curves(report: Report) -> list[Html]:
 
 def diversity(report: Report) -> list[Html]:
     found = page_figures.of_variety(report.figures)
-    extra = report.extra.get("diversity")
-    if not found and extra is None:
+    if not found:
         return [el("p", "No figure here sees whether kinds of samples are missing or repeated.")]
     lines = [
         el("li", el("a", page_figures.titled(f), href=f"#figure-{place}"), page_figures.in_words(f))
@@ -158,10 +157,7 @@ def diversity(report: Report) -> list[Html]:
         "Whether kinds of samples are missing, or the same ones come again and again: distances see it too, mixed with "
         "everything else; these figures see it more plainly."
     )
-    return [
-        *([el("p", told), el("ul", *lines)] if lines else []),
-        *(finding(extra, "") if isinstance(extra, dict) else []),
-    ]
+    return [el("p", told), el("ul", *lines)]
 
 
 def failures(report: Report) -> list[Html]:
@@ -209,16 +205,3 @@ def repeat(report: Report) -> list[Html]:
 
 def versions(report: Report) -> list[Html]:
     return [page_facts.facts(report.made_by)]
-
-
-def rest(report: Report) -> list[Html]:
-    """What the report holds besides."""
-    return [
-        part
-        for key, value in report.extra.items()
-        if key != "diversity"
-        for part in (
-            el("h3", page_facts.spoken(key)),
-            *(finding(value, "") if isinstance(value, dict) else [page_facts.facts({key: value})]),
-        )
-    ]

@@ -1,6 +1,6 @@
 """Everything that is known about one set of samples: what report.json holds and report.html shows."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from aurify.evaluate.figure import Figure
@@ -11,11 +11,13 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Picture:
-    """Something to look at: a PNG of samples, or a page of texts."""
+    """Something to look at: a PNG of samples, or a page of texts. `name` is its file's beside the report, where it has
+    one."""
 
     title: str
     suffix: str  # ".png" or ".txt"
     data: bytes
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,10 @@ class Report:
     notices: tuple[str, ...]
     command: str
     made_by: dict[str, str]
-    extra: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """`verdict` is the word; pictures are left out."""
-        whole = {k: v for k, v in vars(self).items() if k not in ("verdict", "figures", "shown", "pairs", "extra")}
+        """`verdict` is the word; a picture is told by its file."""
+        whole = {k: v for k, v in vars(self).items() if k not in ("verdict", "figures", "shown", "pairs")}
         verdict = asdict(self.verdict)
         return {
             "schema": SCHEMA,
@@ -74,6 +75,6 @@ class Report:
             **verdict,
             "figures": [figure.to_json() for figure in self.figures],
             **whole,
+            "shown": [{"title": p.title, "file": p.name} for p in self.shown],
             "pairs": [{"made": p.made, "train": p.train, "suspicion": p.suspicion} for p in self.pairs],
-            **self.extra,
         }

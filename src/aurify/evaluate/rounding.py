@@ -19,6 +19,12 @@ def measured(m: Measured) -> tuple[str, str]:
     return rounded(m.value, places), f"{rounded(low, places)} to {rounded(high, places)}"
 
 
+def bounded(m: Measured) -> str:
+    """Value and interval in one: "0.0123 (0.0101 to 0.0145)"."""
+    value, interval = measured(m)
+    return f"{value} ({'interval ' * (interval == 'not known')}{interval})"
+
+
 def rounded(value: float, places: int) -> str:
     """To so many places after the point; places < 0 rounds before it."""
     if not math.isfinite(value):

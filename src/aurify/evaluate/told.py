@@ -1,8 +1,9 @@
 """A report in a few lines for the terminal: verdict first, then each figure between its floor and its baselines."""
 
-from aurify.evaluate.figure import Figure, Measured
-from aurify.evaluate.figures import plain
+from aurify.evaluate import page_facts
+from aurify.evaluate.figure import Figure
 from aurify.evaluate.report import Report
+from aurify.evaluate.rounding import bounded, number
 
 ARROWS = {"lower": "lower is better", "higher": "higher is better", "real": "like real is better"}
 
@@ -23,8 +24,7 @@ def sections(report: Report) -> dict[str, list[str]]:
         if part:
             found[name] = list(part["sentences"])
     if report.cost:
-        found["cost"] = [f"{k.replace('_', ' ')}: {v:.3g}" if isinstance(v, float) else f"{k.replace('_', ' ')}: {v}"
-                         for k, v in report.cost.items()]  # fmt: skip
+        found["cost"] = [f"{page_facts.spoken(k)}: {page_facts.said(k, v)}" for k, v in report.cost.items()]
     return found
 
 
@@ -32,14 +32,10 @@ def line(f: Figure) -> str:
     """title  value (low to high); real ...; best plain baseline ...   direction"""
     parts = [f"{f.title}: {bounded(f.measured)}"]
     if f.floor is not None:
-        parts.append(f"real in its place {f.floor.value:.3g}")
-    if plain(f) and f.better != "real":
-        best = (min if f.better == "lower" else max)(plain(f), key=lambda k: f.ceilings[k].value)
-        parts.append(f"best plain baseline {f.ceilings[best].value:.3g} ({best})")
+        parts.append(f"real in its place {number(f.floor.value)}")
+    best = f.best_baseline
+    if best:
+        parts.append(f"best plain baseline {number(f.ceilings[best].value)} ({best})")
     embedder = f" [{f.protocol.embedder}]" if f.protocol.embedder else ""
     note = f" {f.note}" if f.note else ""
     return "; ".join(parts) + f"; {ARROWS[f.better]}{embedder}.{note}"
-
-
-def bounded(m: Measured) -> str:
-    return f"{m.value:.3g} ({m.interval[0]:.3g} to {m.interval[1]:.3g})"
