@@ -264,7 +264,8 @@ def compare(
     written = compare_files.save(found, Path(out))
     show.json(compare_files.to_json(found))
     show.table(compare_told.rows(found))
-    show.lines(compare_told.headline(found), [d.sentence for d in found.differences if d.figure == found.principal])
+    word, why = compare_told.headline(found)
+    show.lines(word, [why, *(d.sentence for d in found.differences if d.figure == found.principal)])
     show.lines("report", [str(written)])
 
 

@@ -36,7 +36,7 @@ def to_json(found: Comparison) -> dict[str, Any]:
         | {"measured": told(d.measured), "sentence": d.sentence}
         for d in found.differences
     ]
-    return {"schema": SCHEMA, "headline": compare_told.headline(found), "sides": sides, "figures": figures,
+    return {"schema": SCHEMA, "headline": ": ".join(compare_told.headline(found)), "sides": sides, "figures": figures,
             "differences": differences, "command": found.command}  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from aurify.evaluate.page_charts import Mark
 from aurify.evaluate.page_style import STYLE
 
 MOST = 12  # runs whose samples are shown
+WORDS = {word: f"word {word}" for word in ("gold", "promising", "bubble")}  # the colours of verdicts
 
 
 def page(found: Comparison, out: Path) -> str:
@@ -31,19 +32,22 @@ def page(found: Comparison, out: Path) -> str:
     links = el("nav", el("ul", *(el("li", el("a", title, href=f"#{name}")) for name, title, _ in made)),
                aria_label="Sections")  # fmt: skip
     shown = [el("section", el("h2", title), *content(), id=name) for name, title, content in made]
+    word, why = compare_told.headline(found)
     small = el("small", f"{names}, compared")
-    first = el("section", el("h1", small, " ", compare_told.headline(found)), class_="verdict compared")
+    first = el("section", el("h1", small, " ", word), el("ul", el("li", why), class_="reasons"), class_="verdict")
     return document(f"{names} - aurify", STYLE, "", el("main", first, links, *shown))
 
 
 def table(found: Comparison) -> list[Html]:
     head, *body = compare_told.rows(found)
-    lines = [el("tr", el("th", row[0], scope="row"), *(el("td", c) for c in row[1:])) for row in body]
+    lines = [
+        el("tr", el("th", row[0], scope="row"), *(el("td", c, class_=WORDS.get(c)) for c in row[1:])) for row in body
+    ]
     heads = el("tr", *(el("th", cell, scope="col") for cell in head))
     told = "In brackets: 95 % intervals."
     if any(len(side.entries) > 1 for side in found.sides):
         told = "Means over trainings with unlike seeds; in brackets Student's 95 % interval over them."
-    return [el("p", told), el("div", el("table", el("thead", heads), el("tbody", *lines)), class_="table")]
+    return [el("p", told), el("div", el("table", el("thead", heads), el("tbody", *lines)), class_="table sides")]
 
 
 def samples(found: Comparison) -> list[Html]:
@@ -54,7 +58,7 @@ def samples(found: Comparison) -> list[Html]:
         return [el("p", "No samples are shown.")]
     largest = page_pictures.limit(picture for _, picture in shown)
     sheets = [page_pictures.figure(picture, largest, caption) for caption, picture in shown]
-    return [el("div", *sheets, class_="gallery wide")]
+    return [el("div", *sheets, class_="gallery sheets")]
 
 
 def differences(found: Comparison) -> list[Html]:

@@ -11,25 +11,26 @@ from aurify.evaluate.page_figures import DIRECTIONS
 COSTS = ("minutes", "memory_mib", "flops", "energy_wh")
 
 
-def headline(found: Comparison) -> str:
-    """Who is first by the figure that the verdicts rest on; a bubble never is."""
+def headline(found: Comparison) -> tuple[str, str]:
+    """Who is first by the figure that the verdicts rest on, and why; a bubble never is."""
     key = found.principal
     worth = [side for side in found.sides if key and side.measured(key) and "bubble" not in side.verdicts]
     if not worth or key is None:
-        return "None of them is worth it: each is a bubble, or has no figure that a verdict could rest on."
+        return "None is worth it", "Each is a bubble, or has no figure that a verdict could rest on."
     bubbles = [side.name for side in found.sides if side not in worth]
-    out = f" {listed(bubbles)} {'are' if len(bubbles) > 1 else 'is'} out of the question." if bubbles else ""
+    out = f"{listed(bubbles)} {'are bubbles' if len(bubbles) > 1 else 'is a bubble'}." if bubbles else ""
     if len(worth) == 1:
-        return f"Only {worth[0].name} is worth a look." + out
+        return f"Only {worth[0].name} is worth a look", out
     sign = 1 if found.figures[key].better == "lower" else -1
     first = min(worth, key=lambda side: sign * value(side, key))
     rest = [side.name for side in worth if side is not first]
     behind = {d.left if d.left != first.name else d.right for d in found.differences
               if d.figure == key and d.ahead == first.name}  # fmt: skip
-    beaten, level = [name for name in rest if name in behind], [name for name in rest if name not in behind]
-    told = {"better than": beaten, "no difference shown to": level}
+    told = {"better than": [name for name in rest if name in behind],
+            "no difference is shown to": [name for name in rest if name not in behind]}  # fmt: skip
     parts = "; ".join(f"{how} {listed(names)}" for how, names in told.items() if names)
-    return f"{first.name} comes first by the {key}: {parts}.{out}"
+    word = f"{first.name} comes first" if behind & set(rest) else "No difference shown"
+    return word, f"By the {key}, {first.name} is nearest to real samples: {parts}. {out}".strip()
 
 
 def value(side: Side, key: str) -> float:
@@ -43,15 +44,18 @@ def listed(names: list[str]) -> str:
 
 
 def rows(found: Comparison) -> list[list[str]]:
-    """Verdict, skill, figures and costs, a column for each side, then what real samples and the best baseline reach."""
-    told = [["", *(side.name for side in found.sides), "real in its place", "best plain baseline"]]
+    """Verdict, skill, figures and costs, a column for each side, then what real samples and the best baseline reach.
+    The first head names the embedder of all figures that do not name one."""
+    usual = found.figures[found.principal].protocol.embedder if found.principal else ""
+    told = [[f"features: {usual}", *(side.name for side in found.sides), "real in its place", "best plain baseline"]]
     told.append(["verdict", *(words(side) for side in found.sides), "", ""])
     told.append(["skill", *(skill(side) for side in found.sides), "100 %", "0 %"])
     for key, figure in found.figures.items():
         best = figure.best_baseline
         baseline = f"{rounding.number(figure.ceilings[best].value)} ({best})" if best else "-"
         floor = rounding.bounded(figure.floor) if figure.floor else "-"
-        told.append([f"{key} {DIRECTIONS[figure.better][0]}", *(cell(s.measured(key)) for s in found.sides),
+        name = figure.title if figure.protocol.embedder == usual else key
+        told.append([f"{name} {DIRECTIONS[figure.better][0]}", *(cell(s.measured(key)) for s in found.sides),
                      floor, baseline])  # fmt: skip
     for name in COSTS:
         told.append([page_facts.spoken(name), *(cost(side, name) for side in found.sides), "", ""])
@@ -90,8 +94,8 @@ def cost(side: Side, name: str) -> str:
 
 def markdown(found: Comparison) -> str:
     """Headline, table and differences."""
-    head, *body = rows(found)
+    (word, why), (head, *body) = headline(found), rows(found)
     escaped = [[cell.replace("|", "\\|") for cell in cells] for cells in (head, ["---"] * len(head), *body)]
     lines = ["| " + " | ".join(cells) + " |" for cells in escaped]
     shown = [f"- {d.sentence}" for d in found.differences]
-    return "\n".join([headline(found), "", *lines, "", *shown, "", f"Made by `{found.command}`.", ""])
+    return "\n".join([f"**{word}.** {why}", "", *lines, "", *shown, "", f"Made by `{found.command}`.", ""])

@@ -75,9 +75,9 @@ def figures(seen: Views, protocol: Protocol, names: tuple[str, ...]) -> Steps[li
     made: list[Figure] = []
     for done, name in enumerate(names):
         kind = metric.load(name)
-        yield kind.title, done / len(names)
         looked: dict[str, Any] = getattr(seen, kind.of)
         if "made" in looked and len(looked["made"]) >= kind.smallest:
+            yield kind.title, done / len(names)
             found = figure(name, kind(), looked, protocol)
             if math.isfinite(found.measured.value):
                 made.append(found)

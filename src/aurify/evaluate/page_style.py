@@ -109,6 +109,10 @@ svg polyline.held { stroke: var(--bubble); stroke-width: 2.2; stroke-dasharray: 
 .table th, .table td { text-align: left; padding: .25rem 1rem .25rem 0; border-bottom: 1px solid var(--line); }
 .table th, .table td { overflow-wrap: normal; }
 .table :is(th, td):first-child { overflow-wrap: anywhere; min-width: 6rem; }
+.table.sides td { white-space: nowrap; }
+.table.sides th:first-child { position: sticky; left: 0; background: var(--ground); min-width: 8rem; max-width: 17rem; }
+.table.sides tbody th { font-weight: 400; overflow-wrap: normal; }
+.table .word { color: var(--word); font-weight: 650; }
 details { margin: .4rem 0; }
 summary { cursor: pointer; color: var(--soft); font-size: .92rem; width: fit-content; }
 .gallery {
@@ -116,6 +120,7 @@ summary { cursor: pointer; color: var(--soft); font-size: .92rem; width: fit-con
   align-items: start;
 }
 .gallery.wide { grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr)); }
+.gallery.sheets { grid-template-columns: repeat(auto-fill, minmax(min(100%, 19rem), 1fr)); }
 figure { margin: 0; }
 figcaption { font-size: .92rem; margin: .35rem 0; }
 img { display: block; max-width: 100%; height: auto; background: var(--raised); border: 1px solid var(--line); }
