@@ -17,6 +17,7 @@ from aurify.home import home
 
 UNSEEN = {"digits": 1000, "shakespeare": 40_000}  # pictures; characters
 KNOWN = {"digits": (50, 5000), "shakespeare": (12_000, 600_000)}
+STOP = ("overfitting", "copying")  # kinds of notice that say "stop now"
 FAMILY = {"digits": "flow", "shakespeare": "transformer"}
 
 
@@ -50,10 +51,11 @@ def measured(name: str, n: int, work: Path, minutes: float) -> str:
         subprocess.run(["aurify", "evaluate", str(run)], check=True)
     report = json.loads((run / "report/report.json").read_text())
     copying = report["copying"]["numbers"]
-    said = [e["step"] for e in map(json.loads, (run / "events.jsonl").open()) if e.get("kind") == "copying"]
+    notices = [e for e in map(json.loads, (run / "events.jsonl").open()) if e.get("kind") in STOP]
+    said = f"{notices[0]['step']} of {report['subject']['steps']} ({notices[0]['kind']})" if notices else "never"
     return (
         f"| {name}, {n:,} | {report['verdict']} | {copying['flagged']} of {copying['m']} | "
-        f"{copying['rate']:.1%} | {said[0] if said else 'never'} |"
+        f"{copying['rate']:.1%} | {said} |"
     )
 
 
@@ -63,7 +65,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=3)
     asked = parser.parse_args()
     rows = [measured(name, n, asked.work, asked.minutes) for name, sizes in KNOWN.items() for n in sizes]
-    print("| trained on | verdict | samples like a training sample | of fresh ones | said while training, at step |")
+    print("| trained on | verdict | samples like a training sample | of fresh ones | told to stop, at step |")
     print("|---|---|---|---|---|", *rows, sep="\n")
 
 

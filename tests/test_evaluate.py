@@ -18,7 +18,7 @@ from aurify.evaluate.assess import Case
 from aurify.evaluate.report import Report
 from aurify.evaluate.samples import Samples
 from aurify.evaluate.sources import Real
-from aurify.evaluate.verdict import CLOSE
+from aurify.evaluate.verdict import CLOSE, judge
 
 
 def drawn(n, seed):
@@ -96,6 +96,24 @@ def test_a_reference_that_overlaps_the_training_set_is_refused_by_name(real, tmp
     with pytest.raises(UserError, match=rf"seen\.png is {known.name}"):
         judged(real["reference"], real, tmp_path / "out", reference=both)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_model_of_text_is_worth_its_likelihood_where_samples_tell_nothing():
+    assert judge(None, None, None).word == "not enough data to tell"
+    assert judge(None, None, "few", (), "likelier").word == "not enough data to tell"
+    found = judge(None, None, None, (), "It predicts unseen text better.")
+    assert found.word == "promising" and found.reasons[0] == "It predicts unseen text better."
+
+
+def test_samples_that_are_the_reference_itself_are_refused(real, tmp_path):
+    mixed = shapes(tmp_path / "mixed", 200, 9)
+    own = sorted(real["reference"].iterdir())
+    for i in range(2):  # one in a hundred may be chance
+        shutil.copy(own[i], mixed / f"own-{i}.png")
+    judged(mixed, real, tmp_path / "out")
+    shutil.copy(own[2], mixed / "own-2.png")
+    with pytest.raises(UserError, match=rf"3 of 203 samples .* own-0\.png is {own[0].name}"):
+        judged(mixed, real, tmp_path / "other")
 
 
 def test_sets_of_two_kinds_and_empty_ones_are_refused(real, tmp_path):

@@ -3,7 +3,9 @@
 import json
 import math
 
+import numpy as np
 import pytest
+import torch
 
 import toys
 from aurify import checkpoint
@@ -11,6 +13,7 @@ from aurify.errors import UserError
 from aurify.evaluate import sources
 from aurify.evaluate.glance import Glance, warning
 from aurify.events import Evaluated, Notice, Previewed
+from aurify.heldout import coefficient
 from aurify.loop import train
 from aurify.quality import Quality
 from aurify.sample import load_model, sample
@@ -57,9 +60,34 @@ def test_learning_by_heart_is_said_and_the_best_checkpoint_is_kept(tmp_path):
 
 def test_a_gan_is_not_judged_by_a_loss_that_one_network_loses_to_the_other(tmp_path):
     run = toys.make(toys.write_pictures(tmp_path / "data"), "gan", tmp_path / "run", steps=40)
-    assert not [e for e in train(run) if isinstance(e, Notice) and e.kind == "overfitting"]
+    events = list(train(run))
+    assert not [e for e in events if isinstance(e, Notice) and e.kind == "overfitting"]
+    figures = {e.step: e.figures for e in events if isinstance(e, Evaluated)}
+    assert all("held/energy" not in f for f in figures.values())  # too few held-out samples for it
     with pytest.raises(UserError, match="no checkpoint"):
         load_model(run, "999")
+
+
+def test_a_gan_is_followed_by_a_distance_and_its_best_checkpoint_is_kept(tmp_path):
+    data = toys.write_pictures(tmp_path / "data", n=900)
+    run = toys.make(data, "gan", tmp_path / "run", steps=150, width=16, batch=32, save_every=1000)
+    energies = {e.step: e.figures["held/energy"] for e in train(run) if isinstance(e, Evaluated)}
+    assert energies[150] < 0.3 * energies[min(energies)] and min(energies.values()) > -0.02
+    assert load_model(run, "best")[1] == min(energies, key=lambda step: energies[step])
+
+
+def test_the_energy_coefficient_by_brute_force_and_by_a_closed_form():
+    g = torch.Generator().manual_seed(0)
+    x, y = torch.randn(7, 3, generator=g), torch.randn(5, 3, generator=g) + 1
+    xs, ys = list(x), list(y)
+
+    def apart(a, b):
+        return np.mean([float((p - q).norm()) for p in a for q in b if p is not q])
+
+    by_hand = 1 - (apart(xs, xs) + apart(ys, ys)) / (2 * apart(xs, ys))
+    assert coefficient(x, y) == pytest.approx(by_hand, rel=1e-5)
+    far, same = torch.randn(400, 3, generator=g) + 1e4, torch.randn(2, 2000, 3, generator=g)
+    assert coefficient(same[0], far) == pytest.approx(1, abs=1e-3) and abs(coefficient(*same)) < 0.003
 
 
 @pytest.mark.parametrize("family", ["gan", "transformer"])

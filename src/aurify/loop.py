@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aurify import checkpoint, device, divergence, family
+from aurify import checkpoint, device, divergence, family, heldout
 from aurify.atomic import NoSpace
 from aurify.cond import from_labels
 from aurify.data.batches import Batches
@@ -143,7 +143,7 @@ class Loop:
         for phase in state.phases:
             if state.step % phase.every:
                 continue
-            only(state.family, phase)
+            heldout.only(state.family, phase)
             values = yield from self.gradients(phase)
             norm = float(torch.nn.utils.clip_grad_norm_(phase.params, self.config.clip))
             losses |= {f"{phase.name}/{name}": value for name, value in values.items()}
@@ -270,9 +270,10 @@ class Loop:
         if state.step in self.evaluations:
             figures = self.held_out()
             yield self.writer.log(Evaluated(state.step, figures))
-            loss = figures.get(f"held/{state.phases[0].name}/loss", 0.0)
-            improved |= state.family.held_out_tells and state.quality.improved(state.step, loss)
-            if advice := state.quality.advice(loss):
+            told = figures.get(f"held/{state.phases[0].name}/loss" if state.family.held_out_tells else "held/energy")
+            improved |= told is not None and state.quality.improved(state.step, told)
+            advice = state.quality.advice(told) if told is not None and state.family.held_out_tells else None
+            if advice:
                 yield self.writer.log(Notice(state.step, "overfitting", advice))
         if state.step in self.previews and self.crew.first:
             with averaged(state):
@@ -289,31 +290,12 @@ class Loop:
             yield self.writer.log(Notice(state.step, kind, text))
 
     def held_out(self) -> dict[str, float]:
-        """Mean losses of the averaged weights on held-out samples with fixed noise; every process measures the same.
-        At most eight batches, so that all evaluations together cost some hundredths of the training."""
-        held = self.run.store.split("held")
-        n = min(len(held), 512, 8 * self.config.batch)
-        totals: dict[str, float] = {}
-        units = dict.fromkeys((phase.name for phase in self.state.phases), 0.0)
-        with averaged(self.state):
-            for start in range(0, n, 64):
-                rows = np.linspace(0, len(held) - 1, n).astype(int)[start : start + 64]
-                stored, labels = held.rows(rows)
-                x, cond = (
-                    self.run.spec.widen(stored.to(self.device)),
-                    from_labels(labels, self.run.cond).to(self.device),
-                )
-                for phase in self.state.phases:
-                    only(self.state.family, phase)
-                    losses = self.state.family.loss(
-                        x, cond, phase.name, BatchRng(derive("held", phase.name, start), len(rows))
-                    )
-                    weight = float(losses.pop("weight", len(rows)))
-                    units[phase.name] += weight
-                    for name, value in losses.items():
-                        key = f"{phase.name}/{name}"
-                        totals[key] = totals.get(key, 0.0) + float(value.detach()) * weight
-        return {f"held/{key}": total / units[key.partition("/")[0]] for key, total in totals.items()}
+        """Figures of the averaged weights on samples they never saw."""
+        state = self.state
+        with averaged(state):
+            figures = heldout.losses(self.run, state.family, state.phases)
+            found = None if state.family.held_out_tells else heldout.energy(self.run, state.family)
+        return figures if found is None else figures | {"held/energy": found}
 
     def save(self) -> Iterator[Event]:
         """A complete checkpoint; older ones are thinned once it is whole. A full disk is said, not fatal."""
@@ -330,13 +312,6 @@ class Loop:
                     raise
                 yield Notice(self.state.step, "no-space", f"{error} The last checkpoint is kept; training goes on.")
         self.crew.wait()
-
-
-def only(model: Family, phase: Phase) -> None:
-    """Gradients for this phase's parameters and no others."""
-    model.requires_grad_(False)
-    for p in phase.params:
-        p.requires_grad_(True)
 
 
 @contextmanager

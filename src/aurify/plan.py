@@ -25,7 +25,8 @@ from aurify.data.store import Store
 from aurify.device import Precision
 from aurify.errors import UserError
 from aurify.family import Family, Preset
-from aurify.loop import Loop, averaged, only
+from aurify.heldout import only
+from aurify.loop import Loop, averaged
 from aurify.parallel import Group
 from aurify.quality import Quality
 from aurify.run import Card, DataCard, Run

@@ -42,13 +42,15 @@ class Preview:
             yield Notice(step, "copying", text)
 
 
-def sampled(run: Run, model: Family) -> Samples:
+def sampled(run: Run, model: Family, n: int = 1) -> Samples:
+    """n samples, rounded up to whole chunks, labels in turn, with the family's default options."""
     with torch.random.fork_rng(devices=[]):
-        x = model.sample(in_turn(run.cond, model.chunk), SampleRng(SEED, range(model.chunk)), model.Options()).cpu()
+        chunks = [range(start, start + model.chunk) for start in range(0, n, model.chunk)]
+        x = torch.cat([model.sample(in_turn(run.cond, r), SampleRng(SEED, r), model.Options()).cpu() for r in chunks])
     natives, names = [run.codec.decode(row) for row in x], tuple(str(i) for i in range(len(x)))
     return Samples(natives, x if isinstance(run.spec, Grid) else None, torch.full((len(x),), -1), names)
 
 
-def in_turn(cond: CondSpec, n: int) -> Cond:
-    """n rows asked for label 0, 1, 2, ... 0, 1, ...; nothing asked where there are no labels."""
-    return from_labels([i % cond.width for i in range(n)], cond) if cond.width else Cond()
+def in_turn(cond: CondSpec, rows: range) -> Cond:
+    """Sample i is asked for label i, beginning again after the last; nothing is asked where there are no labels."""
+    return from_labels([i % cond.width for i in rows], cond) if cond.width else Cond()

@@ -84,7 +84,8 @@ class Screen:
                 if self.out.is_terminal:  # elsewhere colours are lost and blocks say nothing
                     self.out.print(Text.from_ansi(terminal))
             case events.Evaluated(step=step, figures=figures):
-                values = "  ".join(f"{name} {value:.4f}" for name, value in figures.items() if name.endswith("/loss"))
+                told = {name: value for name, value in figures.items() if name.endswith(("/loss", "/energy"))}
+                values = "  ".join(f"{name} {value:.4f}" for name, value in told.items())
                 self.out.print(Text(f"step {step}  {values}"))
             case events.Notice(text=text):
                 self.out.print(Text(f"! {text}", style="yellow"), soft_wrap=True)

@@ -124,8 +124,6 @@ def report(case: Case, found: tuple[Figure, ...], copied: Copying | None, skill:
     if n < FEW:
         kind = "samples to judge" if len(case.made) < case.real.most else "real samples the model has not seen"
         few = f"there are only {n} {kind}; {FEW} on each side are the least"
-    if few is None and found and skill is None:
-        few = "a plain baseline comes as near to real samples as other real samples do, so nothing can be told apart"
     failures = [*case.notices, *verdict.wanting(found)]
     if copied is None:
         failures.append("Copying was not looked for: say what the model learned from with --train.")

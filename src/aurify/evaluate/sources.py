@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +149,7 @@ class Folder:
     def label_names(self) -> tuple[str, ...]:
         return tuple(sorted({label for label in self.labels if label is not None}))
 
-    @property
+    @cached_property
     def hashes(self) -> list[str]:
         """Of each sample's content."""
         return [content_hash(native).hex() for native in self.natives]

@@ -19,6 +19,8 @@ from aurify.evaluate.figure import Figure
 Word = Literal["gold", "promising", "bubble", "not enough data to tell"]
 
 GOLD = 0.9  # of the way from the best plain baseline to real samples, and of what real samples reach
+LEVEL = "a plain baseline comes as near to real samples as other real samples do, or no figure is defined for so few"
+COOLER = ("Sample it with a lower temperature, and compare: aurify evaluate RUN --set temperature=0.8.",)
 CLOSE = ("precision", "recall", "coverage")  # figures that gold asks for beside the principal one
 
 
@@ -48,7 +50,7 @@ def wanting(figures: Sequence[Figure]) -> tuple[str, ...]:
     for f in figures:
         if f.metric in CLOSE and f.floor is not None and f.measured.value < GOLD * f.floor.value:
             share = f.measured.value / f.floor.value
-            told.append(f"{f.title} is {share:.0%} of what other real samples reach; gold asks for {GOLD:.0%}.")
+            told.append(f"{f.title} is {share:.1%} of what other real samples reach; gold asks for {GOLD:.0%}.")
     return tuple(told)
 
 
@@ -74,10 +76,12 @@ def judge(
             "Look at the closest pairs in the report before you share any sample.",
         )
         return Verdict("bubble", (copies, *failures), advice, skill)
-    if few or skill is None:
-        why = few or "no figure is defined for so few samples"
+    if few or (skill is None and not likelier):
+        more = ("Gather more samples, above all held-out ones.",)
+        return Verdict("not enough data to tell", (few or LEVEL, *failures), more, skill)
+    if skill is None:
         return Verdict(
-            "not enough data to tell", (why, *failures), ("Gather more samples, above all held-out ones.",), skill
+            "promising", (str(likelier), f"By its samples nothing is told: {LEVEL}.", *failures), COOLER, None
         )
     return by_skill(skill, failures, likelier)
 
@@ -97,7 +101,7 @@ def by_skill(skill: Skill, failures: Sequence[str], likelier: str | None) -> Ver
     if low <= 0 and likelier:
         return Verdict(
             "promising", (likelier, f"But its samples are no better than that: {placed}.", *failures),
-            ("Sample it with a lower temperature, and compare: aurify evaluate RUN --set temperature=0.8.",), skill,
+            COOLER, skill,
         )  # fmt: skip
     if low <= 0:
         return Verdict(
