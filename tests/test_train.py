@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import toys
-from aurify import device, family, heldout, loop
+from aurify import device, family, heldout
 from aurify.events import Done, Evaluated, Notice, Previewed, Progress, Saved
 from aurify.loop import Diverged, Loop, train
 from aurify.parallel import Group
