@@ -3,6 +3,7 @@
 import hashlib
 import shlex
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from aurify import codec as codecs
@@ -34,6 +35,7 @@ def evaluate(samples: str, reference: str, train: str | None, out: str, seed: in
     if train:
         refuse_overlap(folders["reference"], folders["train"], reference, train)
     case = case_of(folders, reference, samples, train, seed)
+    case = replace(case, command=f"{case.command} --out {shlex.quote(out)}")
     report = yield from assess.assess(case)
     of_run.save(report, Path(out), None)
     yield report

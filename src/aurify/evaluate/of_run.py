@@ -34,13 +34,24 @@ ATTACKED = 200  # training samples, and as many others, that membership is guess
 BAD_NEWS = ("rolled-back", "not-finite", "collapse", "damaged")
 
 
-def evaluate(run: Run, n: int = N, seed: int = 1, options: dict[str, Any] | None = None) -> Iterator[Doing | Report]:
+def evaluate(
+    run: Run,
+    n: int = N,
+    seed: int = 1,
+    options: dict[str, Any] | None = None,
+    checkpoint: str = "last",
+    out: Path | None = None,
+) -> Iterator[Doing | Report]:
     """Makes n samples, judges them, and writes report.json, report.html and MODEL_CARD.md; at last the report.
 
+    Args:
+        checkpoint: "last", "best" by held-out loss, or a step that is kept.
+        out: where all three go; None: the run's own folder, the first two into its report/.
+
     Raises:
-        UserError: no checkpoint, no held-out samples, or the data have changed.
+        UserError: no such checkpoint, no held-out samples, or the data have changed.
     """
-    model, _ = sampling.load_model(run)
+    model, step = sampling.load_model(run, checkpoint)
     real = sources.of_store(run.store, seed)
     made = yield from sources.of_run(run, model, min(n, max(real.most, 50)), seed, options or {})
     rows = yield from likelihoods(run, model, real, seed)
@@ -48,9 +59,11 @@ def evaluate(run: Run, n: int = N, seed: int = 1, options: dict[str, Any] | None
     helped = yield from at_last(usefulness(made, real.train, real.reference, seed), "does generating help?")
     further = {name: found.to_json() for name, found in (("membership", attack), ("usefulness", helped)) if found}
     case = replace(case_of(run, made, real, rows, seed, options or {}), further=further)
-    case.subject["asked"] = {"samples": n, "seed": seed}
+    case.subject.update(checkpoint=step, asked={"samples": n, "seed": seed, "checkpoint": checkpoint})
+    further_asked = ["--checkpoint", checkpoint] * (checkpoint != "last") + (["--out", str(out)] if out else [])
+    case = replace(case, command=" ".join([case.command, *map(shlex.quote, further_asked)]))
     report = yield from assess.assess(case)
-    save(report, run.path / "report", run.path / "MODEL_CARD.md")
+    save(report, out or run.path / "report", (out or run.path) / "MODEL_CARD.md")
     yield report
 
 
