@@ -15,6 +15,7 @@ from aurify.errors import UserError
 from aurify.evaluate import compare, compare_files, compare_page, compare_told, contest
 from aurify.evaluate.compare import Comparison, Entry, Side
 from aurify.evaluate.figure import Figure, Measured
+from aurify.evaluate.figures import FIRST
 from aurify.evaluate.page import LIMIT
 from reader import Reader
 
@@ -28,7 +29,8 @@ def side(name, values, verdict="promising"):
         figures = {f.key: f for f in (replace(reports.figures()[0], measured=measured), *reports.figures()[1:])}
         report = {"verdict": verdict, "skill": {"value": 0.5, "interval": [0.4, 0.6]}, "notices": [],
                   "cost": {"minutes": 5.0}, "subject": {"parameters": 1000}}  # fmt: skip
-        entries.append(Entry(Path(f"{name}-seed{i}"), report, figures, ()))
+        run = f"{name}-seed{i}"
+        entries.append(Entry(run, Path(run), report, figures, ()))
     return Side(name, tuple(entries))
 
 
@@ -79,6 +81,51 @@ def test_the_headline_names_who_comes_first_and_a_bubble_never_does():
     word, why = compare_told.headline(compared(good, copier))
     assert word == "Only good is worth a look" and why == "copier is a bubble."
     assert compare_told.headline(compared(copier, side("noise", [90.0], "bubble")))[0] == "None is worth it"
+
+
+def test_what_cannot_be_told_is_not_ranked_however_near_it_lies():
+    few = side("few", [0.1], "not enough data to tell")
+    word, why = compare_told.headline(compared(few, side("good", [3.0]), side("worse", [4.0])))
+    assert word == "good comes first" and why.endswith("Of few there is not enough data to tell.")
+    word, why = compare_told.headline(compared(few, side("copier", [1.0], "bubble"), side("good", [3.0])))
+    assert word == "Only good can be ranked" and "copier is a bubble. Of few there" in why
+    assert compare_told.headline(compared(few, side("copier", [1.0], "bubble")))[0] == "Not enough data to tell"
+
+
+def test_figures_that_no_verdict_rests_on_rank_nobody():
+    sides = side("a", [3.0]), side("b", [9.0])
+    for entry in (entry for one in sides for entry in one.entries):
+        for key in [key for key, f in entry.figures.items() if f.metric in FIRST]:
+            del entry.figures[key]
+    found = compared(*sides)
+    assert found.principal is None and compare_told.headline(found)[0] == "Not enough data to tell"
+    assert not [row for row in compare_told.rows(found) if len(row) != 5]
+
+
+def test_samples_asked_for_in_other_ways_are_compared_and_it_is_said():
+    a, b = side("a", [3.0]), side("b", [4.0])
+    assert compared(a, b).notes == ()
+    for key, f in b.entries[0].figures.items():
+        b.entries[0].figures[key] = replace(f, protocol=replace(f.protocol, options={"temperature": 0.8}))
+    found = compared(a, b)
+    compare.same_protocol(found.entries)
+    assert "b-seed0: temperature=0.8" in found.notes[0] and "a-seed0: steps=24" in found.notes[0]
+    assert found.notes[0] in compare_told.markdown(found) and compare_files.to_json(found)["notes"] == [*found.notes]
+    assert found.notes[0] in Reader(compare_page.page(found, Path("out"))).text
+
+
+def test_reports_without_a_common_figure_are_refused():
+    a, b = side("a", [3.0]).entries[0], side("b", [3.0]).entries[0]
+    figures = {f"{key} else": figure for key, figure in b.figures.items()}
+    with pytest.raises(UserError, match="no figure in common"):
+        compare.same_protocol([a, replace(b, figures=figures)])
+
+
+def test_runs_on_other_data_are_refused_before_anything_is_measured(runs, tmp_path):
+    pictures = toys.make(toys.write_pictures(tmp_path / "pictures", 60), "gan", tmp_path / "gan", steps=2)
+    lines = r"codec: text and image; data: \w{12} and \w{12}; spec: Tokens.* and Grid"
+    with pytest.raises(UserError, match=lines):  # neither is evaluated: the second is not even trained
+        next(compare.compare(runs | {"gan": [pictures]}, n=60))
 
 
 def test_the_table_has_a_cell_for_every_side_and_dashes_for_what_is_missing():
@@ -135,6 +182,7 @@ def test_a_report_is_used_again_while_it_is_of_what_is_asked(runs):
     assert len(list(compare.compare(runs, n=60))) == 1  # nothing had to be done
     run = runs["a"][0]
     assert not compare.reported(run, 59, 1) and not compare.reported(run, 60, 2)
+    assert not compare.reported(run, 60, 1, "best")
     newest = max(run.checkpoints.glob("step-*"))
     newest.touch()
     assert not compare.reported(run, 60, 1)
@@ -145,6 +193,8 @@ def test_one_run_is_no_comparison(runs):
         list(compare.compare({"a": runs["a"]}))
     with pytest.raises(UserError, match="two runs"):
         list(compare.compare({"a": runs["a"], "again": runs["a"]}))
+    with pytest.raises(UserError, match="two runs"):
+        list(compare.compare({"alone": [*runs["a"], *runs["b"]]}))
 
 
 def test_a_figure_comes_back_from_its_report(tmp_path):

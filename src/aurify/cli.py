@@ -187,16 +187,19 @@ def sample(
 @app.command()
 def evaluate(
     run: Annotated[str | None, typer.Argument(help="a run folder; or give --samples and --reference")] = None,
-    n: Annotated[int, typer.Option("-n", min=1, help="samples to make and judge")] = 1000,
+    n: Annotated[int | None, typer.Option("-n", min=1, help="samples to make and judge (default 1000)")] = None,
     seed: Seed = 1,
     samples: Annotated[str | None, typer.Option(help="any folder of samples, whoever made them")] = None,
     reference: Annotated[str | None, typer.Option(help="real samples that the model has not seen")] = None,
     train: Annotated[str | None, typer.Option(help="what the model learned from, to look for copies")] = None,
-    out: Annotated[str | None, typer.Option(help="where a folder's report goes; left out: ./report")] = None,
+    out: Annotated[str | None, typer.Option(help="where the report goes; left out: RUN/report, or ./report")] = None,
+    checkpoint: Annotated[str | None, typer.Option(help="last (default), best, or a step that is kept")] = None,
     settings: Sets = None,
     machine: Json = False,
 ) -> None:
     """Is it worth anything? Figures with floor, baselines and interval, the copying alarm, and a verdict."""
+    from pathlib import Path
+
     from aurify.evaluate import of_folder, of_run
     from aurify.run import Run
     from aurify.settings import parse
@@ -204,13 +207,22 @@ def evaluate(
     if (run is None) == (samples is None):
         raise UserError("give a run, or --samples DIR with --reference DIR")
     if run is not None:
-        opened = Run.load(run)
-        show_report(of_run.evaluate(opened, n, seed, parse(settings or [])), opened.path / "report", machine)
+        refuse("a run knows its own data", **{"--reference": reference, "--train": train})
+        opened, folder, asked = Run.load(run), Path(out) if out else None, parse(settings or [])
+        stream = of_run.evaluate(opened, n or of_run.N, seed, asked, checkpoint or "last", folder)
+        show_report(stream, folder or opened.path / "report", machine)
         return
+    refuse("all samples of a folder are judged as they are", **{"-n": n, "--checkpoint": checkpoint, "--set": settings})
     if reference is None:
         raise UserError("--samples needs --reference: real samples that the model has not seen")
-    found = of_folder.evaluate(str(samples), reference, train, out or "report", seed)
-    show_report(found, out or "report", machine)
+    show_report(of_folder.evaluate(str(samples), reference, train, out or "report", seed), out or "report", machine)
+
+
+def refuse(why: str, **options: Any) -> None:
+    """An option that would change nothing is a mistake, and is said."""
+    given = [name for name, value in options.items() if value is not None and value is not False]
+    if given:
+        raise UserError(f"leave out {' and '.join(given)}: {why}")
 
 
 def show_report(stream: Any, folder: Any, machine: bool) -> None:
@@ -229,72 +241,88 @@ def show_report(stream: Any, folder: Any, machine: bool) -> None:
 def compare(
     paths: Annotated[list[str], typer.Argument(help="runs; or, with --families, the data to train on")],
     families: Annotated[str | None, typer.Option(help="train these, a,b,c, on the same data and budget")] = None,
-    minutes: Annotated[float, typer.Option(help="of training for each")] = 5.0,
-    seeds: Annotated[int, typer.Option(min=1, help="trainings of each family")] = 1,
+    minutes: Annotated[float | None, typer.Option(help="of training for each family (default 5)")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="trainings of each family (default 1)")] = None,
     out: Annotated[str, typer.Option(help="where the comparison goes, and the runs it trains")] = "comparison",
     n: Annotated[int, typer.Option("-n", min=1, help="samples of each run")] = 1000,
     seed: Seed = 1,
+    checkpoint: Annotated[str, typer.Option(help="last, best (by held-out loss), or a step that is kept")] = "last",
     machine: Json = False,
 ) -> None:
     """Runs, or families trained for the occasion, under one protocol with paired intervals."""
-    import shlex
-    from dataclasses import replace
+    from aurify.evaluate import compare_wish
+
+    if not families:
+        refuse("they go with --families", **{"--minutes": minutes, "--seeds": seeds})
+    terms = (5.0 if minutes is None else minutes, seeds or 1)
+    wish = compare_wish.Wish(tuple(paths), families, *terms, out, n, seed, checkpoint)
+    try:
+        show_comparison(wish, screen(machine))
+    except KeyboardInterrupt:
+        print(f"aurify: stopped; what is done is kept. Go on with: {wish.command}", file=sys.stderr)
+        raise typer.Exit(130) from None
+
+
+def show_comparison(wish: Any, show: Any) -> None:
+    """Trains what has to be trained, compares, and tells what was found. Stopped, it compares nothing."""
     from pathlib import Path
 
     from aurify import loop
-    from aurify.evaluate import compare_files, compare_told, contest
-    from aurify.evaluate.compare import compare
-    from aurify.run import Run
+    from aurify.evaluate import compare_files, compare_told, compare_wish
+    from aurify.events import Done
 
-    show = screen(machine)
-    asked = ["--minutes", f"{minutes:g}", "--seeds", str(seeds)]
-    if families and len(paths) != 1:
-        raise UserError("with --families give one data set")
-    if families:
-        names = [name.strip() for name in families.split(",")]
-        sides = contest.runs(names, contest.Terms(paths[0], minutes), seeds, Path(out), show.say)
-        for run in [side[seed] for seed in range(seeds) for side in sides.values()]:
-            show.say(f"training {run.path.name}")
-            show.follow(loop.train(run), run.path.name)
-    else:
-        sides = {path: [Run.load(path)] for path in paths}
-    found = show.until(compare(sides, n, seed), "comparing")
-    told = ["aurify", "compare", *(["--families", families] if families else []), *paths, *(asked if families else [])]
-    found = replace(found, command=shlex.join([*told, "--out", out, "-n", str(n), "--seed", str(seed)]))
-    written = compare_files.save(found, Path(out))
+    sides = wish.sides(show.say)
+    for run in compare_wish.in_turn(sides) if wish.families else ():
+        show.say(f"training {run.path.name}")
+        if not isinstance(show.follow(loop.train(run), run.path.name), Done):
+            raise KeyboardInterrupt
+    found = show.until(wish.compared(sides), "comparing")
+    written = compare_files.save(found, Path(wish.out))
     show.json(compare_files.to_json(found))
     show.table(compare_told.rows(found))
     word, why = compare_told.headline(found)
-    show.lines(word, [why, *(d.sentence for d in found.differences if d.figure == found.principal)])
-    show.lines("report", [str(written)])
+    principal = [d.sentence for d in found.differences if d.figure == found.principal]
+    show.lines(word, [why, *principal, *found.notes])
+    show.lines("report", [str(written), f"repeat it with: {found.command}"])
 
 
 @app.command()
 def judge(
     run: str,
     against: Annotated[str, typer.Option(help="another run, or real: samples that the run has not seen")] = "real",
-    n: Annotated[int, typer.Option("-n", min=1, help="pairs")] = 30,
-    seed: Seed = 1,
-    terminal: Annotated[bool, typer.Option(help="ask here, not only on the page")] = False,
+    n: Annotated[int | None, typer.Option("-n", min=1, help="pairs; left out: those begun, else 30")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="of the samples; left out: of those begun, else 1")] = None,
+    checkpoint: Annotated[str, typer.Option(help="last, best (by held-out loss), or a step that is kept")] = "last",
+    terminal: Annotated[bool, typer.Option("--terminal", help="ask here, not only on the page")] = False,
     answers: Annotated[str | None, typer.Option(help="a result file of the page: say who was preferred")] = None,
     machine: Json = False,
 ) -> None:
     """Blind comparison by people: a page to judge by, or the terminal; then the score with its interval."""
-    from pathlib import Path
-
-    from aurify.evaluate import human_terminal, judging
+    from aurify.evaluate import human, human_terminal
+    from aurify.evaluate.judging import Judging
     from aurify.run import Run
 
-    show, opened = screen(machine), Run.load(run)
-    if answers is None:
-        blind, folder = show.until(judging.begin(opened, against, n, seed), "sampling")
-        show.lines("page", [f"{folder}/page.html: open it, judge, save the result", f"keep {folder}/key.json apart"])
-        show.lines("then", [f"aurify judge {run} --against {against} --answers RESULT.json"])
-        if not terminal:
-            return
-        human_terminal.interview(blind, folder / "answers.json", opened.codec, input, print)
-        answers = str(folder / "answers.json")
-    found = judging.outcome(opened, against, Path(answers))
+    show, judging = screen(machine), Judging.of(Run.load(run), against, checkpoint)
+    if answers is not None:
+        refuse("the answers tell it", **{"-n": n, "--seed": seed, "--terminal": terminal})
+        show_preference(judging.outcome(human.read_answers(answers)), show)
+        return
+    if terminal:
+        refuse("on the terminal a person is asked", **{"--json": machine})
+    blind = show.until(judging.begin(n, seed), "sampling")
+    show.json({"page": str(judging.page), "key": str(judging.key), "pairs": len(blind.trials)})
+    show.lines("page", [f"{judging.page}: open it, judge, save the result", f"keep {judging.key} apart"])
+    show.lines("then", [f"{judging.command} --answers RESULT.json"])
+    if terminal:
+        given = human_terminal.interview(blind, judging.answers, judging.run.codec, input, print)
+        left = len(blind.trials) - len(given.answers)
+        show_preference(judging.outcome(given), show)
+        if left:
+            show.lines(f"{left} of {len(blind.trials)} pairs are left", [f"go on with: {judging.command} --terminal"])
+
+
+def show_preference(found: Any, show: Any) -> None:
+    """Who was preferred, in numbers or in words."""
     show.json(found.to_json())
     show.lines("preference", found.sentences())
 

@@ -17,6 +17,7 @@ from typing import Any
 from aurify.errors import UserError
 from aurify.evaluate import interval, of_run, rounding
 from aurify.evaluate.figure import Figure, Measured
+from aurify.evaluate.figures import FIRST
 from aurify.evaluate.progress import Doing
 from aurify.evaluate.report import Picture, Report
 from aurify.run import Run, read_json
@@ -24,21 +25,22 @@ from aurify.run import Run, read_json
 
 @dataclass(frozen=True)
 class Entry:
-    """One run with what its report says."""
+    """One run with what its report says; `name` is its own among all that are compared."""
 
+    name: str
     run: Path
     report: dict[str, Any]
     figures: dict[str, Figure]  # by key
     shown: tuple[Picture, ...]
 
     @classmethod
-    def read(cls, run: Run) -> "Entry":
+    def read(cls, name: str, run: Run) -> "Entry":
         folder = run.path / "report"
         report = read_json(folder / "report.json")
         figures = {f.key: f for f in map(Figure.from_json, report["figures"])}
         files = [(p["title"], folder / p["file"]) for p in report.get("shown", ())]
         shown = (Picture(title, file.suffix, file.read_bytes(), file.name) for title, file in files if file.is_file())
-        return cls(run.path, report, figures, tuple(shown))
+        return cls(name, run.path, report, figures, tuple(shown))
 
 
 @dataclass(frozen=True)
@@ -112,37 +114,62 @@ class Comparison:
 
     @property
     def principal(self) -> str | None:
-        """The figure that the verdicts rest on."""
-        return next(iter(self.figures), None)
+        """The figure that the verdicts rest on; None where there are too few samples for one."""
+        return next((key for key, f in list(self.figures.items())[:1] if f.metric in FIRST), None)
+
+    @property
+    def asked(self) -> dict[str, dict[str, Any]]:
+        """How each run was asked for its samples, by name; {} stands for the family's defaults."""
+        return {e.name: next((f.protocol.options for f in e.figures.values()), {}) for e in self.entries}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the differences must know, in sentences."""
+        asked = {name: options_in_words(options) for name, options in self.asked.items()}
+        if len(set(asked.values())) < 2:
+            return ()
+        told = "; ".join(f"{name}: {words}" for name, words in asked.items())
+        return (f"Samples were not asked for in the same way, and every difference may come from that: {told}.",)
 
 
-def compare(sides: dict[str, list[Run]], n: int = of_run.N, seed: int = 1) -> Iterator[Doing | Comparison]:
+def options_in_words(options: dict[str, Any]) -> str:
+    return ", ".join(f"{k}={v}" for k, v in options.items()) or "as the family does by default"
+
+
+def compare(
+    sides: dict[str, list[Run]], n: int = of_run.N, seed: int = 1, checkpoint: str = "last"
+) -> Iterator[Doing | Comparison]:
     """Evaluates the runs that have no report of this kind yet, and compares all.
 
     Raises:
-        UserError: fewer than two sides, a run given twice, or protocols that differ (the message says in which line).
+        UserError: fewer than two sides, a run given twice, runs of unlike data, or protocols that differ (the message
+            says in which line).
     """
     runs = [run for side in sides.values() for run in side]
-    if len({run.path.resolve() for run in runs}) < max(2, len(runs)):
+    if len(sides) < 2 or len({run.path.resolve() for run in runs}) < len(runs):
         raise UserError("a comparison needs two runs or more, each of them once")
+    same_data(runs)
     for run in runs:
-        if not reported(run, n, seed):
-            for found in of_run.evaluate(run, n, seed):
+        if not reported(run, n, seed, checkpoint):
+            for found in of_run.evaluate(run, n, seed, checkpoint=checkpoint):
                 if not isinstance(found, Report):
                     yield f"{run.path.name}: {found[0]}", found[1]
-    read = tuple(Side(name, tuple(map(Entry.read, side))) for name, side in sides.items())
+    read = tuple(
+        Side(name, tuple(Entry.read(name if len(side) == 1 else run.path.name, run) for run in side))
+        for name, side in sides.items()
+    )
     found = Comparison(read, tuple(differences(read)))
     same_protocol(found.entries)
     yield found
 
 
-def reported(run: Run, n: int, seed: int) -> bool:
-    """Whether there is a report of n samples of this seed, and nothing was trained since."""
+def reported(run: Run, n: int, seed: int, checkpoint: str = "last") -> bool:
+    """Whether there is a report of n samples of this seed and checkpoint, and nothing was trained since."""
     path = run.path / "report" / "report.json"
     if not path.is_file():
         return False
     kept, written = read_json(path), path.stat().st_mtime
-    asked = {"samples": n, "seed": seed}
+    asked = {"samples": n, "seed": seed, "checkpoint": checkpoint}
     newest = max((c.stat().st_mtime for c in run.checkpoints.glob("step-*")), default=0.0)
     return kept["subject"].get("asked") == asked and newest <= written
 
@@ -167,11 +194,31 @@ def between(pair: list[list[Measured]]) -> Measured | None:
     return interval.pooled([a.value - b.value for a, b in zip(left, right, strict=True)])
 
 
+def same_data(runs: list[Run]) -> None:
+    """Raises UserError where runs have not the same real samples to be measured against, with the lines that differ."""
+    first, *others = runs
+    for other in others:
+        pairs = {
+            "codec": (first.card.codec, other.card.codec),
+            "data": (first.data.hash[:12], other.data.hash[:12]),
+            "spec": (first.spec, other.spec),
+        }
+        lines = [f"{name}: {a} and {b}" for name, (a, b) in pairs.items() if a != b]
+        if lines:
+            raise UserError(
+                f"{first.path} and {other.path} cannot be compared ({'; '.join(lines)}); "
+                "compare runs that were trained on the same data, read in the same way"
+            )
+
+
 def same_protocol(entries: list[Entry]) -> None:
     """Raises UserError where figures of two reports may not be compared, with the lines that differ."""
     first, *others = entries
     for other in others:
-        for key in first.figures.keys() & other.figures.keys():
+        shared = first.figures.keys() & other.figures.keys()
+        if not shared:
+            raise UserError(f"{first.run} and {other.run} have no figure in common, so there is nothing to compare")
+        for key in shared:
             lines = first.figures[key].protocol.differences(other.figures[key].protocol)
             if lines:
                 raise UserError(

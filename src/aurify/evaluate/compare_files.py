@@ -37,7 +37,7 @@ def to_json(found: Comparison) -> dict[str, Any]:
         for d in found.differences
     ]
     return {"schema": SCHEMA, "headline": ": ".join(compare_told.headline(found)), "sides": sides, "figures": figures,
-            "differences": differences, "command": found.command}  # fmt: skip
+            "differences": differences, "notes": list(found.notes), "command": found.command}  # fmt: skip
 
 
 def told(m: Any) -> dict[str, Any] | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from aurify.evaluate import compare_told, page_facts, page_figures, page_pictures
 from aurify.evaluate import page_sections as sections
-from aurify.evaluate.compare import Comparison, Entry
+from aurify.evaluate.compare import Comparison, Entry, options_in_words
 from aurify.evaluate.figure import Measured
 from aurify.evaluate.markup import Html, document, el, text
 from aurify.evaluate.page_charts import Mark
@@ -47,12 +47,14 @@ def table(found: Comparison) -> list[Html]:
     told = "In brackets: 95 % intervals."
     if any(len(side.entries) > 1 for side in found.sides):
         told = "Means over trainings with unlike seeds; in brackets Student's 95 % interval over them."
-    return [el("p", told), el("div", el("table", el("thead", heads), el("tbody", *lines)), class_="table sides")]
+    notes = [el("p", note) for note in found.notes]
+    whole = el("div", el("table", el("thead", heads), el("tbody", *lines)), class_="table sides")
+    return [el("p", told), *notes, whole]
 
 
 def samples(found: Comparison) -> list[Html]:
     """A sheet of every run, and one of real samples."""
-    shown = [(f"{e.run.name}: {e.report['verdict']}", e.shown[0]) for e in found.entries if e.shown][:MOST]
+    shown = [(f"{e.name}: {e.report['verdict']}", e.shown[0]) for e in found.entries if e.shown][:MOST]
     shown += [(e.shown[1].title, e.shown[1]) for e in found.entries if len(e.shown) > 1][:1]
     if not shown:
         return [el("p", "No samples are shown.")]
@@ -90,7 +92,7 @@ def figure(found: Comparison, key: str, place: int) -> Html:
 
 
 def failures(found: Comparison) -> list[Html]:
-    told = [f"{e.run.name}: {n}" for e in found.entries for n in e.report["notices"]]
+    told = [f"{e.name}: {n}" for e in found.entries for n in e.report["notices"]]
     return [sections.sentences(told)] if told else [el("p", "Nothing was noticed.")]
 
 
@@ -103,8 +105,7 @@ def protocol(found: Comparison) -> list[Html]:
     if not found.principal:
         return [el("p", told)]
     same = {k: v for k, v in vars(found.figures[found.principal].protocol).items() if k != "options"}
-    asked = {e.run.name: f.protocol.options or "as the family does by default" for e in found.entries
-             if (f := e.figures.get(found.principal))}  # fmt: skip
+    asked = {name: options_in_words(options) for name, options in found.asked.items()}
     return [el("p", told), page_facts.facts(same | {"how samples were asked for": asked})]
 
 
@@ -114,4 +115,4 @@ def reports(found: Comparison, out: Path) -> list[Html]:
 
 def link(entry: Entry, out: Path) -> Html:
     place = os.path.relpath(entry.run / "report" / "report.html", out)
-    return el("a", f"{entry.run.name}: {entry.report['verdict']}", href=place)
+    return el("a", f"{entry.name}: {entry.report['verdict']}", href=place)

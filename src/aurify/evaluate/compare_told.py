@@ -12,15 +12,16 @@ COSTS = ("minutes", "memory_mib", "flops", "energy_wh")
 
 
 def headline(found: Comparison) -> tuple[str, str]:
-    """Who is first by the figure that the verdicts rest on, and why; a bubble never is."""
+    """Who is first by the figure that the verdicts rest on, and why; neither a bubble nor what cannot be told is."""
     key = found.principal
-    worth = [side for side in found.sides if key and side.measured(key) and "bubble" not in side.verdicts]
+    bubbles = [side.name for side in found.sides if "bubble" in side.verdicts]
+    worth = [side for side in found.sides if side.name not in bubbles and key and ranked(side, key)]
+    untold = [side.name for side in found.sides if side not in worth and side.name not in bubbles]
+    out = unranked(bubbles, untold)
     if not worth or key is None:
-        return "None is worth it", "Each is a bubble, or has no figure that a verdict could rest on."
-    bubbles = [side.name for side in found.sides if side not in worth]
-    out = f"{listed(bubbles)} {'are bubbles' if len(bubbles) > 1 else 'is a bubble'}." if bubbles else ""
+        return ("Not enough data to tell" if untold else "None is worth it"), f"Nothing can be ranked. {out}"
     if len(worth) == 1:
-        return f"Only {worth[0].name} is worth a look", out
+        return f"Only {worth[0].name} {'can be ranked' if untold else 'is worth a look'}", out
     sign = 1 if found.figures[key].better == "lower" else -1
     first = min(worth, key=lambda side: sign * value(side, key))
     rest = [side.name for side in worth if side is not first]
@@ -31,6 +32,18 @@ def headline(found: Comparison) -> tuple[str, str]:
     parts = "; ".join(f"{how} {listed(names)}" for how, names in told.items() if names)
     word = f"{first.name} comes first" if behind & set(rest) else "No difference shown"
     return word, f"By the {key}, {first.name} is nearest to real samples: {parts}. {out}".strip()
+
+
+def ranked(side: Side, key: str) -> bool:
+    """Whether each of its trainings has a verdict, and the figure that verdicts rest on."""
+    return side.measured(key) is not None and "not enough data to tell" not in side.verdicts
+
+
+def unranked(bubbles: list[str], untold: list[str]) -> str:
+    """Who is left out of the ranking and why, in sentences."""
+    parts = [f"{listed(bubbles)} {'are bubbles' if len(bubbles) > 1 else 'is a bubble'}."] if bubbles else []
+    parts += [f"Of {listed(untold)} there is not enough data to tell."] if untold else []
+    return " ".join(parts)
 
 
 def value(side: Side, key: str) -> float:
@@ -97,5 +110,5 @@ def markdown(found: Comparison) -> str:
     (word, why), (head, *body) = headline(found), rows(found)
     escaped = [[cell.replace("|", "\\|") for cell in cells] for cells in (head, ["---"] * len(head), *body)]
     lines = ["| " + " | ".join(cells) + " |" for cells in escaped]
-    shown = [f"- {d.sentence}" for d in found.differences]
+    shown = [f"- {line}" for line in (*found.notes, *(d.sentence for d in found.differences))]
     return "\n".join([f"**{word}.** {why}", "", *lines, "", *shown, "", f"Made by `{found.command}`.", ""])

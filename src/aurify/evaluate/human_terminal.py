@@ -35,7 +35,8 @@ def interview(
     Raises:
         UserError: the file is damaged, or belongs to another comparison.
     """
-    answers = read_answers(path) if path.exists() else Answers(key=blind.sealed, answers={})
+    begun = path.exists() and path.stat().st_size
+    answers = read_answers(path) if begun else Answers(key=blind.sealed, answers={})
     if answers.key != blind.sealed:
         raise UserError(f"{path} holds answers of another comparison; name another file.")
     for place, trial in enumerate(blind.trials, 1):
