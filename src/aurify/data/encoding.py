@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 
 from aurify import atomic
 from aurify.codec import Codec, Unreadable
-from aurify.data import files, split
+from aurify.data import editions, files, split
 from aurify.data.report import sort_labels
 from aurify.data.scan import Scan
 from aurify.errors import UserError
@@ -33,11 +33,13 @@ class Piece:
 
 @dataclass(frozen=True)
 class Plan:
-    """Pieces by side, then content hash; the spec that the codec learned from those trained on; what to say."""
+    """Pieces by side, then content hash; the spec that the codec learned from those trained on; what to say; and how
+    many samples are on no side, by reason."""
 
     pieces: tuple[Piece, ...]
     spec: Spec
     notes: tuple[str, ...]
+    dropped: dict[str, int] = field(default_factory=dict)
 
 
 class Reader:
@@ -75,29 +77,74 @@ def plan(read: Reader) -> Plan:
     """
     found = read.found
     splits = [item.split for item in found.items]
-    few = found.characters and len(found.items) < FEW_TEXTS and "valid" not in splits
-    if few and (positional := _by_position(read, splits)) is not None:
+    if few_texts(found) and (positional := _by_position(read, splits)) is not None:
         return positional
-    division = split.divide(found.hashes, found.leaders, splits, read.fraction)
-    pieces = [Piece(i, int(side)) for i, side in enumerate(division.sides)]
+    names = [item.name for item in found.items]
+    division = split.divide(found.hashes, found.leaders, splits, read.fraction, names)
+    pieces = [Piece(i, int(side)) for i, side in enumerate(division.sides) if side != split.OUT]
     pieces.sort(key=lambda p: (p.side, p.item))
     train = [p for p in pieces if p.side == split.TRAIN]
     if not train:
-        raise UserError("there is no readable training sample; the data's own train folder is empty")
-    return Plan(tuple(pieces), read.fit(train), division.notes)
+        raise UserError(f"there is no readable sample to train on. {'; '.join(division.notes)}".rstrip(". "))
+    return Plan(tuple(pieces), read.fit(train), division.notes, division.dropped)
+
+
+def few_texts(found: Scan) -> bool:
+    """Whether the samples are texts that, if they are learned as one stream, are divided by position."""
+    few = bool(found.characters) and len(found.items) < FEW_TEXTS
+    return few and all(item.split != "valid" for item in found.items)
 
 
 def _by_position(read: Reader, splits: list[str | None]) -> Plan | None:
-    """The last part of every text is held out; None where the codec takes texts as documents of their own."""
-    lengths = [len(read.found.native(i, read.codec)) for i in range(len(splits))]
-    trained = [i for i, s in enumerate(splits) if s != "test" and lengths[i] > 1]
-    heads, tails = [Piece(i, split.TRAIN, "head") for i in trained], [Piece(i, split.HELD, "tail") for i in trained]
+    """The last part of every text is held out; None where the codec takes texts as documents of their own.
+
+    What is held out of one text must not be learned from another: near copies of a longer text are left out, and a
+    text whose end stands in another one too is trained on whole.
+    """
+    found = read.found
+    sides = np.array([split.TEST if s == "test" else split.TRAIN for s in splits], np.uint8)
+    notes, dropped = split.leaks(sides, found.hashes, found.leaders, [item.name for item in found.items])
+    lengths = [len(found.native(i, read.codec)) for i in range(len(splits))]
+    trained = [i for i in np.flatnonzero(sides == split.TRAIN).tolist() if lengths[i] > 1]
+    chosen = _longest(found, trained, lengths)
+    if len(chosen) < len(trained):
+        out = len(trained) - len(chosen)
+        such = next(found.items[i].name for i in trained if i not in chosen)
+        dropped |= {"near copy of a longer text": out}
+        notes += (f"{out} texts hold much of what a longer one holds (such as {such}): only the longer is trained on",)
+    whole, said = _shared_ends(read, chosen)
+    heads = [Piece(i, split.TRAIN, "" if i in whole else "head") for i in chosen]
+    tails = [Piece(i, split.HELD, "tail") for i in chosen if i not in whole]
     spec = read.fit(heads) if heads else None
     if not (isinstance(spec, Tokens) and spec.stream):
         return None
     test = [Piece(i, split.TEST) for i, s in enumerate(splits) if s == "test"]
     note = f"one stream: the last {read.fraction:.0%} of every text is held out"
-    return Plan((*heads, *tails, *test), spec, (note,))
+    return Plan((*heads, *tails, *test), spec, (note, *notes, *said), dropped)
+
+
+def _longest(found: Scan, texts: list[int], lengths: list[int]) -> list[int]:
+    """The longest text of each group of near copies, with its exact copies."""
+    longest: dict[int, int] = {}
+    for i in sorted(texts, key=lambda i: -lengths[i]):
+        longest.setdefault(int(found.leaders[i]), i)
+    return [i for i in texts if (found.hashes[i] == found.hashes[longest[int(found.leaders[i])]]).all()]
+
+
+def _shared_ends(read: Reader, texts: list[int]) -> tuple[set[int], tuple[str, ...]]:
+    """Texts whose end is found in others, and what to say about it; never all of them."""
+    found = read.found
+    once = [i for k, i in enumerate(texts) if k == 0 or (found.hashes[i] != found.hashes[texts[k - 1]]).any()]
+    if len(once) < 2:
+        return set(), ()
+    natives = [found.native(i, read.codec) for i in once]
+    shared = editions.found_elsewhere([cut(text, "tail", read.fraction) for text in natives], natives)
+    if shared.all():
+        return set(), ("the end of every text is found in others too: what is held out says little about new text",)
+    contents = {found.hashes[i].tobytes() for i, s in zip(once, shared.tolist(), strict=True) if s}
+    whole = {i for i in texts if found.hashes[i].tobytes() in contents}
+    note = f"the ends of {int(shared.sum())} texts are found in others too: these are trained on whole"
+    return whole, (note,) if whole else ()
 
 
 @dataclass(frozen=True)

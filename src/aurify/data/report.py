@@ -143,10 +143,12 @@ def report(source: Source, found: Scan, fraction: float = 0.1) -> DataReport:
     """What a scan says about its source."""
     items = found.items
     kept = without_copies(found)
-    division = split.divide(kept.hashes, kept.leaders, [i.split for i in kept.items], fraction)
+    names, splits = [i.name for i in kept.items], [i.split for i in kept.items]
+    division = split.divide(kept.hashes, kept.leaders, splits, fraction, names)
     labels = Counter(item.label for item in items)
     unlabelled = labels.pop(None, 0)
     copies, conflicts = _copies(found)
+    near = _near(kept)
     ordered = sorted(found.sizes, key=_magnitude)
     return DataReport(
         path=str(source.path),
@@ -163,12 +165,12 @@ def report(source: Source, found: Scan, fraction: float = 0.1) -> DataReport:
         splits=division.counts(),
         unreadable=found.unreadable,
         copies=copies,
-        near=_near(kept),
+        near=near,
         conflicts=conflicts,
         ignored=source.ignored,
         licences=source.licences,
-        dropped=dropped(source, found),
-        notes=(*source.notes, *division.notes),
+        dropped=dropped(source, found) | division.dropped,
+        notes=(*source.notes, *division.notes, *_of_editions(found, near)),
         warnings=tuple(_warnings(source, found, labels, conflicts)),
     )
 
@@ -213,6 +215,11 @@ def _near(kept: Scan) -> tuple[tuple[str, ...], ...]:
         if len(unlike) > 1:
             groups.append(tuple(sorted(unlike.values())))
     return tuple(sorted(groups, key=lambda g: (-len(g), g)))
+
+
+def _of_editions(found: Scan, near: Sequence[Any]) -> tuple[str, ...]:
+    said = "of texts that hold much of one another only the longest is trained on, if all are learned as one stream"
+    return (said,) if found.characters and near else ()
 
 
 def _warnings(source: Source, found: Scan, labels: Counter[Any], conflicts: Sequence[Any]) -> Iterator[str]:

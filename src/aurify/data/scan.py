@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
 from aurify.codec import Codec, Unreadable
-from aurify.data import duplicates
+from aurify.data import duplicates, editions
 from aurify.data.item import Item
 from aurify.data.source import Source
 
@@ -65,6 +65,7 @@ def scan(source: Source, codec: Codec[Any], progress: Progress | None = None, ke
     bad = list(source.bad)
     sizes: Counter[str] = Counter()
     volume, characters, total = 0, 0, len(source.items)
+    sketches = editions.Sketches()
     for done, item in enumerate(source.items, 1):
         try:
             native, digest = item.read(codec)
@@ -74,7 +75,10 @@ def scan(source: Source, codec: Codec[Any], progress: Progress | None = None, ke
         else:
             sizes[size] += 1
             volume += weight(native)
-            characters += len(native) if isinstance(native, str) else 0
+            if isinstance(native, str):
+                characters += len(native)
+                if total > 1:  # a lone text has nothing to be told from
+                    sketches.add(digest, native)
             read.append((digest, item, mark, native if volume <= keep else None))
         if progress and (done % 64 == 0 or done == total):
             progress(done, total)
@@ -85,7 +89,7 @@ def scan(source: Source, codec: Codec[Any], progress: Progress | None = None, ke
     return Scan(
         items=items,
         hashes=hashes,
-        leaders=_leaders(hashes, prints),
+        leaders=_leaders(hashes, prints, sketches),
         again=_again(hashes, items),
         sizes=sizes,
         unreadable=tuple(bad),
@@ -111,7 +115,9 @@ def weight(native: Any) -> int:
     return len(native) if isinstance(native, str | bytes) else 256
 
 
-def _leaders(hashes: UInt8[np.ndarray, "n 32"], prints: UInt8[np.ndarray, "n 32"]) -> Int[np.ndarray, " n"]:
+def _leaders(
+    hashes: UInt8[np.ndarray, "n 32"], prints: UInt8[np.ndarray, "n 32"], sketches: editions.Sketches
+) -> Int[np.ndarray, " n"]:
     """Exact copies share a group whatever their fingerprint says; the earliest stands for them."""
     n = len(hashes)
     if n == 0:
@@ -119,7 +125,8 @@ def _leaders(hashes: UInt8[np.ndarray, "n 32"], prints: UInt8[np.ndarray, "n 32"
     new = np.ones(n, bool)
     new[1:] = (hashes[1:] != hashes[:-1]).any(1)
     first = np.flatnonzero(new)  # hashes are sorted: copies lie together
-    return first[duplicates.leaders(prints[first])][np.cumsum(new) - 1]
+    grouped = sketches.merge([hashes[i].tobytes() for i in first], duplicates.leaders(prints[first]))
+    return first[grouped][np.cumsum(new) - 1]
 
 
 def _again(hashes: UInt8[np.ndarray, "n 32"], items: tuple[Item, ...]) -> Bool[np.ndarray, " n"]:

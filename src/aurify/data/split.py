@@ -8,24 +8,25 @@ sample from one side to the other, but for groups that grow.
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Int, UInt8
 
 from aurify.errors import UserError
 
-TRAIN, HELD, TEST = 0, 1, 2
+TRAIN, HELD, TEST, OUT = 0, 1, 2, 3  # OUT: trained on nowhere, because it is a copy of what figures are made with
 NAMES = ("train", "held", "test")
 SIDES = {None: TRAIN, "train": TRAIN, "valid": HELD, "test": TEST}
 
 
 @dataclass(frozen=True)
 class Division:
-    """The side of each sample (TRAIN, HELD or TEST), and what should be said about it."""
+    """The side of each sample (TRAIN, HELD, TEST or OUT), what should be said about it, how many are OUT by reason."""
 
     sides: UInt8[np.ndarray, " n"]
     notes: tuple[str, ...] = ()
+    dropped: dict[str, int] = field(default_factory=dict)
 
     def counts(self) -> dict[str, int]:
         return {name: int((self.sides == k).sum()) for k, name in enumerate(NAMES)}
@@ -36,14 +37,18 @@ def divide(
     leaders: Int[np.ndarray, " n"],
     splits: Sequence[str | None],
     fraction: float = 0.1,
+    names: Sequence[str] = (),
 ) -> Division:
     """Divide n samples. Explicit splits win; a held-out part is cut from the training part where none is given.
+
+    Training samples that are exact copies of held-out or test ones are left out: figures on those would flatter.
 
     Args:
         hashes: SHA-256 of each sample's content.
         leaders: position of the sample that leads each one's group of near copies.
         splits: "train", "valid", "test" or None as the data says.
         fraction: share to hold out.
+        names: of the samples, for the notes.
 
     Raises:
         UserError: fraction is not in (0, 0.5].
@@ -51,13 +56,13 @@ def divide(
     if not 0 < fraction <= 0.5:
         raise UserError(f"the held-out fraction must be above 0 and at most 0.5, not {fraction}")
     sides = np.array([SIDES[s] for s in splits], np.uint8)
-    notes = _leaks(sides, leaders)
+    notes, dropped = leaks(sides, hashes, leaders, names)
     pool = np.flatnonzero(sides == TRAIN)
     if (sides == HELD).any() or len(pool) < 2:
-        return Division(sides, notes)
+        return Division(sides, notes, dropped)
     held, said = _cut(hashes[pool], leaders[pool], fraction)
     sides[pool[held]] = HELD
-    return Division(sides, (*notes, *said))
+    return Division(sides, (*notes, *said), dropped)
 
 
 def _cut(
@@ -92,14 +97,37 @@ def _uniform(digest: bytes) -> float:
     return int.from_bytes(word, "big") / 2**64
 
 
-def _leaks(sides: UInt8[np.ndarray, " n"], leaders: Int[np.ndarray, " n"]) -> tuple[str, ...]:
-    """What the data's own splits have in common: near copies of training samples among the others."""
-    trained = np.zeros(int(leaders.max(initial=-1)) + 1, bool)
-    trained[leaders[sides == TRAIN]] = True
-    notes = []
+def leaks(
+    sides: UInt8[np.ndarray, " n"],
+    hashes: UInt8[np.ndarray, "n 32"],
+    leaders: Int[np.ndarray, " n"],
+    names: Sequence[str] = (),
+) -> tuple[tuple[str, ...], dict[str, int]]:
+    """What the data's own splits have in common. Copies leave training (`sides` is changed); near copies are named.
+
+    Returns:
+        What should be said; how many samples were left out, by reason.
+    """
+    content = np.unique(hashes, axis=0, return_inverse=True)[1].reshape(-1)
+    notes, dropped = [], {}
     for side, name in ((HELD, "held-out"), (TEST, "test")):
-        if n := int(trained[leaders[sides == side]].sum()):
+        copies = np.flatnonzero((sides == TRAIN) & np.isin(content, content[sides == side]))
+        if n := len(copies):
+            sides[copies] = OUT
+            dropped[f"exact copy of a {name} sample"] = n
             notes.append(
-                f"{n} {name} samples look much like training samples; if they are copies, figures on them flatter"
+                f"{n} training samples are exact copies of {name} samples{_such(names, copies)}: they are left out"
             )
-    return tuple(notes)
+    for side, name in ((HELD, "held-out"), (TEST, "test")):
+        near = np.flatnonzero((sides == side) & np.isin(leaders, leaders[sides == TRAIN]))
+        if n := len(near):
+            notes.append(
+                f"{n} {name} samples look much like training samples{_such(names, near)}; "
+                "if they are copies, figures on them flatter"
+            )
+    return tuple(notes), dropped
+
+
+def _such(names: Sequence[str], chosen: Int[np.ndarray, " k"]) -> str:
+    some = [names[int(i)] for i in chosen[:3]] if names else []
+    return f" (such as {', '.join(some)})" if some else ""

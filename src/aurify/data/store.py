@@ -30,7 +30,7 @@ from aurify.errors import UserError
 from aurify.home import home
 from aurify.spec import Spec
 
-VERSION = 1
+VERSION = 2
 QUICK = 64 * 2**20  # stores up to this many bytes are hashed at every opening
 
 
@@ -230,7 +230,7 @@ def _make(
             "fraction": fraction,
             "counts": {name: sum(p.side == k for p in written.pieces) for k, name in enumerate(split.NAMES)},
             "notes": [*source.notes, *plan.notes, *codec.notes],
-            "report": _report(source, everything, read.bad, written),
+            "report": _report(source, everything, read.bad, plan, written),
             "files": {p.name: {"size": p.stat().st_size, "sha256": files.sha256(p)} for p in sorted(work.iterdir())},
         }
         files.save_text(work / "store.json", json.dumps({**about, "sha256": _digest(about)}, indent=1) + "\n")
@@ -263,13 +263,15 @@ def _digest(about: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
 
-def _report(source: Source, everything: Scan, bad: dict[str, str], written: encoding.Written) -> dict[str, Any]:
+def _report(
+    source: Source, everything: Scan, bad: dict[str, str], plan: encoding.Plan, written: encoding.Written
+) -> dict[str, Any]:
     """What was left out and why, in short."""
     lost = dict(everything.unreadable) | bad
     return {
         "path": str(source.path),
         "samples": len({p.item for p in written.pieces}),
-        "dropped": dropped(source, everything) | ({"unreadable": len(lost)} if lost else {}),
+        "dropped": dropped(source, everything) | plan.dropped | ({"unreadable": len(lost)} if lost else {}),
         "unreadable": dict(list(lost.items())[:100]),
         "cut to length": written.shortened,
         "licences": list(source.licences),
