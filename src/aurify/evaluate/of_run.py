@@ -18,6 +18,7 @@ from aurify.evaluate import membership as attacks
 from aurify.evaluate.assess import Case
 from aurify.evaluate.card import card
 from aurify.evaluate.cost import cost
+from aurify.evaluate.licences import licences
 from aurify.evaluate.membership import Membership
 from aurify.evaluate.page import page
 from aurify.evaluate.progress import Doing, Steps, at_last
@@ -119,7 +120,7 @@ def facts(run: Run) -> dict[str, Any]:
     """The data set in the report."""
     data, labels = run.data, list(run.cond.labels)
     told = {"source": data.source, "hash": data.hash, "counts": data.counts, "labels": labels}
-    return told | {"notes": list(run.codec.notes), "licences": data.report.get("licences", [])}
+    return told | {"notes": list(run.codec.notes), "licences": licences(data.source) or data.report.get("licences", [])}
 
 
 def subject(run: Run) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from aurify.evaluate import page_facts
 from aurify.evaluate.figure import Figure
 from aurify.evaluate.report import Report
-from aurify.evaluate.rounding import bounded, number
+from aurify.evaluate.rounding import bounded
 
 ARROWS = {"lower": "lower is better", "higher": "higher is better", "real": "like real is better"}
 
@@ -29,13 +29,13 @@ def sections(report: Report) -> dict[str, list[str]]:
 
 
 def line(f: Figure) -> str:
-    """title  value (low to high); real ...; best plain baseline ...   direction"""
+    """Title, value, real samples in its place and the best plain baseline, each with its interval; the direction."""
     parts = [f"{f.title}: {bounded(f.measured)}"]
     if f.floor is not None:
-        parts.append(f"real in its place {number(f.floor.value)}")
+        parts.append(f"real in its place {bounded(f.floor)}")
     best = f.best_baseline
     if best:
-        parts.append(f"best plain baseline {number(f.ceilings[best].value)} ({best})")
+        parts.append(f"best plain baseline ({best}) {bounded(f.ceilings[best])}")
     embedder = f" [{f.protocol.embedder}]" if f.protocol.embedder else ""
     note = f" {f.note}" if f.note else ""
     return "; ".join(parts) + f"; {ARROWS[f.better]}{embedder}.{note}"
