@@ -1,13 +1,13 @@
 """The main job end to end on real data: fetch, train, sample by label, measure, and say where everything is."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from aurify import catalog, loop, recipes, sample
 from aurify.device import peak_memory
 from aurify.errors import UserError, nearest
-from aurify.evaluate.by_label import Figures, by_label
+from aurify.evaluate.by_label import ByLabel, by_label
+from aurify.evaluate.of_run import strict_json
 from aurify.events import Done
 from aurify.home import home
 from aurify.run import Run
@@ -67,16 +67,16 @@ def show_samples(run: Run, screen: Any) -> Path:
 def measure(run: Run, screen: Any) -> None:
     """The figures by label, shown and kept in the run."""
     screen.say("measuring 1,000 samples with an independent judge")
-    figures: Figures | None = None
+    figures: ByLabel | None = None
     with screen.bar("measuring") as bar:
         task = bar.add_task("measuring", total=100, loss="")
         for found in by_label(run):
-            if isinstance(found, Figures):
+            if isinstance(found, ByLabel):
                 figures = found
             else:
                 bar.update(task, description=found[0], completed=100 * found[1])
     assert figures is not None
     folder = run.path / "report"
     folder.mkdir(exist_ok=True)
-    (folder / "by_label.json").write_text(json.dumps(figures.to_json(), indent=2) + "\n")
+    (folder / "by_label.json").write_text(strict_json(figures.to_json()) + "\n")
     screen.lines("figures", figures.lines())

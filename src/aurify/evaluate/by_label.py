@@ -1,87 +1,88 @@
-"""Are samples asked for by label what was asked, and are they as varied as real ones? Figures with their protocol."""
+"""Are samples asked for by label what was asked, and are they as varied as real ones? Two figures with their protocol.
+
+The same as an evaluation gives, but for two of its metrics alone: what the demo has time for.
+"""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from aurify import sample as sampling
-from aurify.evaluate import embedder, sources
+from aurify.evaluate import embedder, figures, rounding, sources
+from aurify.evaluate.assess import preprocessing
 from aurify.evaluate.embedders.classifier import Classifier
-from aurify.evaluate.metrics.coverage import Coverage
-from aurify.evaluate.neighbours import K
+from aurify.evaluate.figure import Figure, Measured, Protocol
+from aurify.evaluate.interval import BLOCKS
 from aurify.evaluate.progress import Doing, at_last
 from aurify.evaluate.samples import Samples
 from aurify.run import Run
 from aurify.spec import Grid
 
+METRICS = ("label_accuracy", "coverage")
+
 
 @dataclass(frozen=True)
-class Figures:
-    """What was found. `floor` figures are those of real training samples in the generated ones' place."""
+class ByLabel:
+    """What was found, against real samples of `side`, "test" or "held"."""
 
-    n: int
-    label_right: float
-    label_right_real: float
-    coverage: float
-    coverage_real: float
-    reference: str
-    seed: int
+    figures: tuple[Figure, ...]
+    side: str
 
-    @property
-    def coverage_ratio(self) -> float:
-        return self.coverage / self.coverage_real
+    def figure(self, metric: str) -> Figure:
+        return next(f for f in self.figures if f.metric == metric)
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self) | {"coverage_ratio": self.coverage_ratio, "neighbours": K}
+        return {"figures": [f.to_json() for f in self.figures]}
 
     def lines(self) -> list[str]:
-        real = f"real {self.reference}: {self.label_right_real:.2%}"
+        accuracy, coverage = (self.figure(name) for name in METRICS)
+        real = {"test": "real test samples", "held": "real held-out samples"}[self.side]
+        p = accuracy.protocol
         return [
-            f"the judge reads the asked label in {self.label_right:.1%} of {self.n}   ({real})",
-            f"coverage of real {self.reference} samples: {self.coverage:.3f}, {self.coverage_ratio:.2f} of what real "
-            f"samples reach ({self.coverage_real:.3f}; n = {self.n}, k = {K})",
-            "judge: a classifier trained on the real training split alone",
+            f"asked label read in {percent(accuracy.measured)} ({real} {percent(accuracy.floor)})",
+            f"{coverage.title}: {said(coverage.measured)} (of {real} {said(coverage.floor)})",
+            f"n = {p.n:,} on each side, against {p.reference}; intervals hold 95 %",
+            f"read by a {p.embedder} ({p.weights}), trained on the training split alone",
         ]
 
 
-def by_label(run: Run, n: int = 1000, seed: int = 1) -> Iterator[Doing | Figures]:
+def percent(m: Measured | None) -> str:
+    """A share with its interval in percent: "98.7 % (97.8 to 99.3)"."""
+    if m is None:
+        return "not known"
+    value, (low, high) = m.value, m.interval
+    return rounding.minus(f"{value:.1%}".replace("%", " %") + f" ({100 * low:.1f} to {100 * high:.1f})")
+
+
+def said(m: Measured | None) -> str:
+    return rounding.bounded(m) if m else "not known"
+
+
+def by_label(run: Run, n: int = 1000, seed: int = 1) -> Iterator[Doing | ByLabel]:
     """Yields what is being done, at last the figures.
 
-    n samples, labels in turn, against n real ones of the test split (the held-out one where there is no test split).
+    n samples, labels as often as in training, against as many real ones of the test split (the held-out one where
+    there is no test split); as many others of that split stand in their place for the floor.
     """
     assert isinstance(run.spec, Grid) and run.cond.width
-    train = labelled(sources.of_split(run.codec, run.store.split("train")))
+    train = with_labels(sources.of_split(run.codec, run.store.split("train")))
     fitting = embedder.fitted(Classifier(), train, run.store.hash)
-    judge = (yield from at_last(fitting, "training the judge")).judge
-    reference = "test" if len(run.store.split("test")) else "held"
-    real = labelled(sources.of_split(run.codec, run.store.split(reference)))
-    n = min(n, len(real))
-    made: list[Tensor] = []
+    judge = yield from at_last(fitting, "training the judge")
+    side = "test" if len(run.store.split("test")) else "held"
+    reference, fresh = sources.dealt(with_labels(sources.of_split(run.codec, run.store.split(side))), seed)
+    n = min(n, len(reference))
     model, _ = sampling.load_model(run)
-    names = list(run.cond.labels)
-    for index, x in sampling.tensors(model, run, (0, n), seed, names, model.Options()):
-        made.append(x)
-        yield "sampling", (index + 1) / n
-    x = torch.stack(made)
-    seen, again = (judge.features(spread(side.grid, n)).double() for side in (real, train))
-    yield Figures(
-        n=n,
-        label_right=float((judge.read(x) == torch.arange(n) % len(names)).double().mean()),
-        label_right_real=float((judge.read(real.grid) == real.labels).double().mean()),
-        coverage=Coverage().value(seen, judge.features(x).double()),
-        coverage_real=Coverage().value(seen, again),
-        reference=reference,
-        seed=seed,
-    )
+    made = yield from sources.of_run(run, model, n, seed, {})
+    sets = {"made": made, "reference": reference.take(range(n)), "fresh": fresh.take(range(n))}
+    seen = yield from figures.views(judge, sets, {})
+    told = f"half of the {'held-out' if side == 'held' else side} samples"
+    protocol = Protocol(judge.title, judge.weights, n, told, run.data.hash, preprocessing(run.spec), seed, BLOCKS)
+    found = yield from figures.figures(seen, protocol, METRICS)
+    yield ByLabel(tuple(found), side)
 
 
-def labelled(samples: Samples) -> Samples:
+def with_labels(samples: Samples) -> Samples:
+    """Those that have a label."""
     return samples if samples.labelled else samples.take(torch.nonzero(samples.labels >= 0)[:, 0])
-
-
-def spread(x: Tensor, n: int) -> Tensor:
-    """n of the samples, evenly over their order (which is by content: no order of labels)."""
-    return x[torch.linspace(0, len(x) - 1, n).long()]
