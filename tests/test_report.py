@@ -18,6 +18,7 @@ from aurify import png
 from aurify.evaluate import page_charts, page_curves, page_style, rounding
 from aurify.evaluate.card import card, escaped, fenced
 from aurify.evaluate.figure import Measured
+from aurify.evaluate.figures import FIRST
 from aurify.evaluate.markup import el, plain
 from aurify.evaluate.page import LIMIT, SECTIONS, page
 from aurify.evaluate.page_facts import facts
@@ -91,6 +92,15 @@ def test_every_reason_advice_notice_and_number_of_the_report_stands_on_the_page(
         told += [figure.title, figure.source, figure.note, figure.protocol.weights, *figure.ceilings]
         told += [part for m in sets for part in rounding.measured(m)]
     assert not [t for t in told if t.lower().rstrip(".") not in text]
+
+
+def test_the_figure_that_the_verdict_rests_on_is_named_only_where_there_is_one():
+    report = reports.full()
+    rests = "The verdict rests on the first one."
+    assert rests in Reader(page(report)).text
+    without = replace(report, figures=tuple(f for f in report.figures if f.metric not in FIRST))
+    text = Reader(page(without)).text
+    assert rests not in text and "No verdict rests on any of these" in text
 
 
 def test_what_was_not_measured_is_said():

@@ -68,7 +68,8 @@ def by_label(run: Run, n: int = 1000, seed: int = 1) -> Iterator[Doing | ByLabel
     """
     assert isinstance(run.spec, Grid) and run.cond.width
     train = with_labels(sources.of_split(run.codec, run.store.split("train")))
-    fitting = embedder.fitted(Classifier(), train, run.store.hash)
+    learned, _ = figures.parted(train)  # the very judge that evaluations of runs on this data have
+    fitting = embedder.fitted(Classifier(), learned, run.store.hash)
     judge = yield from at_last(fitting, "training the judge")
     side = "test" if len(run.store.split("test")) else "held"
     reference, fresh = sources.dealt(with_labels(sources.of_split(run.codec, run.store.split(side))), seed)

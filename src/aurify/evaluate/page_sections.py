@@ -60,7 +60,8 @@ def figures(report: Report) -> list[Html]:
     if not report.figures:
         return [el("p", "No figure could be measured.")]
     shown = [page_figures.figure(f, place) for place, f in enumerate(report.figures)]
-    return [el("p", "The verdict rests on the first one."), page_figures.legend(report.figures), *shown]
+    rests = "The verdict rests on the first one." if report.principal else "No verdict rests on any of these."
+    return [el("p", rests), page_figures.legend(report.figures), *shown]
 
 
 def finding(found: dict[str, Any] | None, missing: str) -> list[Html]:

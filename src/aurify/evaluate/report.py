@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from aurify.evaluate.figure import Figure
+from aurify.evaluate.figures import FIRST
 from aurify.evaluate.verdict import Verdict
 
 SCHEMA = 1
@@ -64,6 +65,11 @@ class Report:
     notices: tuple[str, ...]
     command: str
     made_by: dict[str, str]
+
+    @property
+    def principal(self) -> Figure | None:
+        """The figure that the verdict rests on; None where there are too few samples for one."""
+        return next((f for f in self.figures[:1] if f.metric in FIRST), None)
 
     def to_json(self) -> dict[str, Any]:
         """`verdict` is the word; a picture is told by its file."""
