@@ -36,6 +36,8 @@ MANIFEST = "MANIFEST.json"
 STATE = "state.json"
 VERSION = 1
 ROOM = 2.2  # free space wanted, in checkpoints: the one being written, and one more for all else that is written
+KEEP, SHARES = 2, (1 / 4, 1 / 2, 3 / 4)  # the newest that stay, and near which shares of their step older ones do
+MOST = KEEP + 1 + len(SHARES)  # kept at once: the best too
 WAS = ".was-"  # marks a checkpoint that makes way for a new one of the same step
 _NAME = re.compile(rf"step-(\d+)(?:{re.escape(WAS)}[0-9a-f]+)?")
 
@@ -282,7 +284,7 @@ def clean(folder: Path) -> list[Path]:
     return removed
 
 
-def thin(folder: Path, keep: int = 2, also: int = 0) -> list[Path]:
+def thin(folder: Path, keep: int = KEEP, also: int = 0) -> list[Path]:
     """Remove old checkpoints, once the newest has been read back and verified; returns those removed.
 
     The last `keep` stay, that of step `also`, and of the older ones those nearest to 1/4, 1/2 and 3/4 of the newest.
@@ -296,7 +298,7 @@ def thin(folder: Path, keep: int = 2, also: int = 0) -> list[Path]:
         return []
     step = verify(paths[0])
     stay, older = {p for i, p in enumerate(paths) if i < keep or _step(p) == also}, paths[keep:]
-    for share in (1 / 4, 1 / 2, 3 / 4):
+    for share in SHARES:
         stay.add(min(older, key=lambda p: abs(_step(p) - share * step)))
     removed = [p for p in older if p not in stay]
     with atomic.explained(folder, "remove old checkpoints"):

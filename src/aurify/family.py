@@ -91,6 +91,11 @@ class Family(nn.Module, ABC):
     def presets(cls, spec: Any) -> list[Preset]: ...
 
     @classmethod
+    def for_data(cls, spec: Any, samples: int) -> dict[str, Any]:
+        """Settings of Config that so many training samples want unlike the presets'; none, unless a family says so."""
+        return {}
+
+    @classmethod
     @abstractmethod
     def toy(cls, spec: Any) -> Any:
         """The smallest Config that can over-fit one batch of this spec: for the laws."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from aurify import codec, device, family, loop, plan, spec
+from aurify.bench import benched
 from aurify.data.source import open_source
 from aurify.data.store import Store, open_or_build
 from aurify.errors import UserError
@@ -14,7 +15,7 @@ from aurify.events import Event
 from aurify.parallel import group
 from aurify.plan import Plan
 from aurify.run import Card, DataCard, Run, refuse_existing
-from aurify.settings import share_out
+from aurify.settings import make, share_out
 from aurify.training import TrainConfig
 
 
@@ -25,12 +26,13 @@ class Wish:
     data: str
     family: str | None = None
     codec: str | None = None
-    minutes: float | None = None
+    minutes: float | None = None  # of calibration and training; reading the data comes before
     steps: int | None = None
     out: str | None = None
     seed: int = 0
     settings: dict[str, Any] = field(default_factory=dict)
     device: str = "auto"
+    columns: dict[str, str] = field(default_factory=dict)  # role -> column of a table, such as text -> body
 
     @property
     def folder(self) -> Path:
@@ -77,7 +79,7 @@ def prepare(wish: Wish, say: Callable[[str], None] = lambda _: None) -> tuple[Ru
         refuse_existing(Path(wish.out))
     if wish.minutes is not None and wish.minutes <= 0:
         raise UserError("--minutes must be above 0")
-    store_arguments = {"codec_name": wish.codec, "config": codec_settings(wish)}
+    store_arguments = {"codec_name": wish.codec, "config": codec_settings(wish), "columns": wish.columns}
     store = open_or_build(wish.data, **store_arguments, progress=counted("reading", say))
     for note in store.notes:
         say(note)
@@ -86,12 +88,12 @@ def prepare(wish: Wish, say: Callable[[str], None] = lambda _: None) -> tuple[Ru
     kind = family.check(name, store.codec_name, store.spec)
     owners = {"family": kind.Config, "training": TrainConfig, "codec": type(store.codec).Config}
     settings = share_out(wish.settings, owners)
-    settings["training"] = {"seed": wish.seed, **settings["training"]}
-    if wish.steps is not None:
-        settings["training"]["steps"] = wish.steps
-    with plan.benched(kind, store, settings, device.choose(wish.device)) as bench:
-        minutes = 5.0 if wish.minutes is None and wish.steps is None else wish.minutes
-        made = plan.make_plan(bench, minutes, wish.steps, say)
+    steps = {} if wish.steps is None else {"steps": wish.steps}
+    fixed = make(TrainConfig, {"seed": wish.seed, **settings["training"], **steps})
+    settings["training"] = fixed.model_dump(exclude_unset=True)
+    minutes = 5.0 if wish.minutes is None and "steps" not in settings["training"] else wish.minutes
+    with benched(kind, store, settings, device.choose(wish.device), wish.folder) as bench:
+        made = plan.make_plan(bench, minutes, say)
     run = make_run(Wish(**{**wish.__dict__, "family": name}), store, made, store_arguments)
     return run, made
 
@@ -114,7 +116,7 @@ def codec_settings(wish: Wish) -> dict[str, Any]:
     """The settings that some codec has a field for."""
     if not wish.settings:
         return {}
-    name = wish.codec or open_source(wish.data).codec
+    name = wish.codec or open_source(wish.data, columns=wish.columns).codec
     fields = codec.load(name).Config.model_fields
     named = {k.removeprefix("codec."): v for k, v in wish.settings.items() if k.startswith("codec.") or k in fields}
     return {k: v for k, v in named.items() if k in fields}

@@ -1,0 +1,203 @@
+"""The bench: trainings that exist in memory only, to try sizes and modes on, and the clock that measures them."""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from pydantic import BaseModel
+
+from aurify import atomic, checkpoint, spec
+from aurify.data.store import Store
+from aurify.errors import UserError
+from aurify.family import Family, Preset
+from aurify.loop import Loop, averaged, snapshot
+from aurify.needs import Fit, fit_memory
+from aurify.parallel import Group
+from aurify.quality import Quality
+from aurify.run import Card, DataCard, Run
+from aurify.settings import make
+from aurify.training import TrainConfig
+
+
+class TooLarge(UserError):
+    """Not even one sample at a time of this size fits into memory."""
+
+    def __init__(self, fit: Fit, hints: list[str]):
+        free, peak = max(0, fit.room) / 2**20, fit.peak / 2**20
+        super().__init__(
+            f"memory does not hold a training of this size, not even one sample at a time: it needs about {peak:.0f} "
+            f"MiB in all, and only {free:.0f} MiB more may be taken. Close other programs, or ask for less: "
+            f"{', '.join(hints)}."
+        )
+
+
+@dataclass
+class Bench:
+    """Tries out trainings of one family on one store."""
+
+    kind: type[Family]
+    store: Store
+    settings: dict[str, dict[str, Any]]  # what the user fixed: "family" and "training"
+    target: torch.device
+    folder: Path
+    beside: Path  # where the run will be, for its disk
+    shares: int = 1  # processes that will share a batch
+    tried: list[str] = field(default_factory=list)
+
+    @property
+    def steps(self) -> int | None:
+        """How many the user asked for."""
+        return self.settings["training"].get("steps")
+
+    def loop(self, preset: Preset, **training: Any) -> Loop:
+        """A real loop on a run without a folder, at as many samples at a time as memory holds.
+
+        Raises:
+            TooLarge: it does not hold one.
+        """
+        config = make(TrainConfig, {"steps": 10_000, **self.fixed(preset), **training})
+        card = Card(
+            family=self.kind.__module__.rpartition(".")[2],
+            family_config=preset.config.model_dump(mode="json"),
+            codec="-",
+            codec_config={},
+            spec=spec.to_json(self.store.spec),
+            labels=self.store.cond.labels,
+            training=config.model_dump(mode="json"),
+        )
+        run = Run(self.folder, card, DataCard(source="", hash="", store={}, counts={}))
+        run.__dict__.update(store=self.store, codec=self.store.codec)
+        loop = Loop(run, self.target, Group())
+        fit = fit_memory(loop)
+        if not fit.micro:
+            raise TooLarge(fit, self.hints(preset))
+        loop.state.micro = fit.micro if fit.micro < config.batch else 0
+        return loop
+
+    def hints(self, preset: Preset) -> list[str]:
+        """Settings by which a training gets smaller."""
+        codec = type(self.store.codec).Config.model_fields
+        width = getattr(preset.config, "width", None)
+        found = ["a smaller picture, such as --set size=32"] if "size" in codec else []
+        found += ["shorter samples, such as --set length=64"] if "length" in codec else []
+        return found + ([f"a smaller network, such as --set width={max(8, width // 2)}"] if width else [])
+
+    def fixed(self, preset: Preset) -> dict[str, Any]:
+        batch = min(preset.batch, max(8, 2 ** (len(self.store.split("train")).bit_length() - 1)))
+        return {"batch": batch, **self.kind.wants, **self.settings["training"]}
+
+    def presets(self) -> list[Preset]:
+        """The family's ladder for this much data with the user's settings laid over it, duplicates out."""
+        ladder: list[Preset] = []
+        samples = len(self.store.split("train"))
+        for p in self.kind.presets(self.store.spec):
+            wanted = p.config.model_dump() | self.kind.for_data(self.store.spec, samples) | self.settings["family"]
+            config = make(self.kind.Config, wanted)
+            if all(config != other.config for other in ladder):
+                ladder.append(Preset(config, p.batch, p.samples))
+        return ladder
+
+
+@contextmanager
+def benched(
+    kind: type[Family],
+    store: Store,
+    settings: dict[str, dict[str, Any]],
+    target: torch.device,
+    beside: Path,
+    shares: int = 1,
+) -> Iterator[Bench]:
+    """A Bench with a folder of its own, gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="aurify-plan-") as folder:
+        yield Bench(kind, store, settings, target, Path(folder), beside, shares)
+
+
+def short(config: BaseModel) -> str:
+    """The settings that differ from the defaults, in a few words."""
+    return (
+        ", ".join(f"{name} {value}" for name, value in config.model_dump(exclude_defaults=True).items()) or "defaults"
+    )
+
+
+def steps_timed(loop: Loop, seconds: float, least: int) -> float:
+    """Median seconds of a real step, after one to warm up."""
+    run_step(loop)
+    taken: list[float] = []
+    while len(taken) < least or (sum(taken) < seconds and len(taken) < 200):
+        taken.append(timed(lambda: run_step(loop)))
+        if sum(taken) > 4 * seconds + 2:
+            break
+    return median(taken)
+
+
+def run_step(loop: Loop) -> None:
+    for _ in loop.step():
+        pass
+
+
+def timed(action: Callable[[], Any], times: int = 1) -> float:
+    """Least seconds of an action."""
+
+    def once() -> float:
+        began = time.perf_counter()
+        action()
+        return time.perf_counter() - began
+
+    return min(once() for _ in range(times))
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Seconds of a training's parts, measured."""
+
+    start: float  # what the first step and the first preview take longer than those that follow
+    step: float
+    evaluation: float
+    preview: float
+    save: float
+
+    def of(self, training: TrainConfig) -> float:
+        """Seconds of a whole training; every evaluation may find the best weights so far, which are saved."""
+        evaluations, steps = training.evaluations(), training.steps
+        saves = len(evaluations | set(range(training.save_every, steps + 1, training.save_every)))
+        rare = len(evaluations) * self.evaluation + len(training.previews()) * self.preview + saves * self.save
+        return self.start + steps * self.step + rare
+
+
+def measured(bench: Bench, loop: Loop, seconds: float) -> Costs:
+    """Costs of a training like this one; its steps are tried for so long."""
+    first = timed(lambda: run_step(loop))  # compiles, where that is asked for
+    step = steps_timed(loop, seconds, least=3)
+    known = timed(lambda: loop.preview.glance.known)
+    return Costs(
+        start=max(0.0, first - step) + known,
+        step=step / bench.shares,
+        evaluation=timed(loop.held_out),
+        preview=timed(lambda: preview(loop)),
+        save=timed(lambda: save(loop, bench.beside)),
+    )
+
+
+def preview(loop: Loop) -> None:
+    with averaged(loop.state):
+        list(loop.preview.make(loop.state.family, 0, Quality()))
+
+
+def save(loop: Loop, beside: Path) -> None:
+    """A whole checkpoint on the disk that the run will lie on, read back as the loop does, and gone again.
+
+    Raises:
+        UserError: it cannot be written there, or does not fit.
+    """
+    place = next(folder for folder in (beside.absolute(), *beside.absolute().parents) if folder.is_dir())
+    with (
+        atomic.explained(place, "try a checkpoint"),
+        tempfile.TemporaryDirectory(prefix=".aurify-plan-", dir=place) as folder,
+    ):
+        checkpoint.verify(checkpoint.save(Path(folder), 0, *snapshot(loop.state)))
