@@ -9,8 +9,9 @@ from aurify.errors import UserError
 from aurify.evaluate import embedder
 from aurify.evaluate.embedders.minilm import MiniLM, is_english
 from aurify.evaluate.embedders.ngrams import DIMS, FEATURES, Ngrams, Rows
+from aurify.evaluate.ngram import Ngram
 from aurify.evaluate.samples import Decoded, Samples
-from prose import prose, samples
+from prose import prose, samples, shuffled
 
 # Embedders
 
@@ -54,11 +55,23 @@ def test_n_gram_features_are_those_of_an_exact_decomposition():
         A[i, rows.column] = (1 + rows.value.log()) * one.idf[rows.column]
     A /= A.norm(dim=1, keepdim=True)
     _, S, Vh = torch.linalg.svd(A, full_matrices=False)
-    got = one.embed(train)
-    assert got.shape == (120, FEATURES)
+    got = one.embed(train)[:, :FEATURES]
     exact = A @ Vh[:FEATURES].T
     assert torch.linalg.norm(got) ** 2 > 0.975 * torch.linalg.norm(exact) ** 2
     torch.testing.assert_close(torch.linalg.svdvals(got)[:10], S[:10], rtol=5e-3, atol=0)
+
+
+def test_the_last_features_are_the_surprise_of_a_character_to_two_models():
+    train, fresh = prose(200), prose(50, part=1)
+    found = fitted(Ngrams, samples(train)).embed(samples([*fresh, *shuffled(fresh), ""]))[:, FEATURES:]
+    assert found.shape == (101, 2) and found[-1].tolist() == [0, 0]
+    for column, order in zip(found.T, (3, 6), strict=True):
+        model = Ngram.fit(train, ends=False, orders=(order,))
+        assert model.order == order
+        expected = model.nats(fresh) / [len(text) for text in fresh]
+        torch.testing.assert_close(column[:50].double(), torch.from_numpy(expected), rtol=1e-6, atol=0)
+    ordered, mixed = found[:50, 1], found[50:100, 1]
+    assert (mixed > ordered).float().mean() > 0.9  # words in no order, which the n-grams in them hardly tell
 
 
 def test_stored_texts_have_the_features_of_their_strings():

@@ -4,7 +4,7 @@ embed -> figures with floor and baselines -> copying -> membership -> usefulness
 """
 
 import platform
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,13 +15,14 @@ import aurify
 from aurify.codec import Codec
 from aurify.evaluate import copying as copies
 from aurify.evaluate import figures as all_figures
-from aurify.evaluate import metric, verdict
+from aurify.evaluate import embedder, metric, verdict
+from aurify.evaluate import membership as attacks
 from aurify.evaluate.copying import Copying
 from aurify.evaluate.embedder import Embedder
 from aurify.evaluate.figure import Figure, Protocol
 from aurify.evaluate.figures import FEW
 from aurify.evaluate.interval import BLOCKS
-from aurify.evaluate.progress import Steps
+from aurify.evaluate.progress import Steps, at_last
 from aurify.evaluate.report import Pair, Picture, Report
 from aurify.evaluate.samples import Samples
 from aurify.evaluate.sources import Real
@@ -47,6 +48,9 @@ class Case:
         subject, cost, curves, notices, command: for the report.
         likelihood: rows (nats, symbols, characters) of the reference by model, where there are any.
         further: findings made by the caller, such as membership, by name.
+        remarks: what the reader should know and no verdict depends on, in sentences; `notices` bar gold.
+        changed: what was done to samples that were not as the codec takes them, in words, or "".
+        elsewhere: whether training and unseen samples are passages from different places of a text.
     """
 
     made: Samples
@@ -63,6 +67,9 @@ class Case:
     notices: tuple[str, ...] = ()
     likelihood: dict[str, Tensor] = field(default_factory=dict)
     further: dict[str, Any] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+    changed: str = ""
+    elsewhere: bool = False
 
 
 def assess(case: Case) -> Steps[Report]:
@@ -72,31 +79,43 @@ def assess(case: Case) -> Steps[Report]:
     sets = all_figures.sets_of(case.made, case.real, n, case.seed)
     found: list[Figure] = []
     chief: Figure | None = None
+    whole: dict[str, Tensor] = {}
     for rank, one in enumerate(embedders):
-        seen = yield from all_figures.views(one, sets, case.likelihood)
+        if rank == 0 and case.trained_on:
+            whole = yield from everything(case, one)
+        cut = {name: x[:n] for name, x in whole.items() if name in sets and rank == 0}
+        seen = yield from all_figures.views(one, sets, case.likelihood, cut)
+        case = replace(case, notices=(*case.notices, *alike(seen.features, one)))
         names = metric.names() if rank == 0 else all_figures.FIRST
         found += yield from all_figures.figures(seen, protocol(case, one, n), names)
         if rank == 0:
             chief = all_figures.principal(found, seen.features["made"].shape[1])
-    yield "looking for copies", 0.0
-    copied = look_for_copies(case, embedders[0] if embedders else None)
+    copied = yield from look_for_copies(case, whole)
+    case = replace(
+        case, further=members(case, whole, embedders) | case.further, remarks=(*case.remarks, *cut_to(case, n))
+    )
     yield "writing the report", 1.0
     skill = all_figures.skill(chief) if chief else None
-    return report(case, chief_first(found, chief), copied, skill, n)
+    worse = all_figures.worse(chief) if chief else None
+    return report(case, chief_first(found, chief), copied, (skill, worse), n)
 
 
 def protocol(case: Case, one: Embedder, n: int) -> Protocol:
     return Protocol(
         embedder=one.title, weights=one.weights, n=n, reference=case.real.told, data=str(case.data.get("hash", "")),
-        preprocessing=preprocessing(case.codec.spec), seed=case.seed, blocks=BLOCKS, options=case.options,
+        preprocessing=preprocessing(case.codec.spec, case.changed), seed=case.seed, blocks=BLOCKS, options=case.options,
     )  # fmt: skip
 
 
-def preprocessing(spec: Spec) -> str:
+def preprocessing(spec: Spec, changed: str) -> str:
     """What a sample is when it is measured."""
     if isinstance(spec, Grid):
-        return f"{' x '.join(map(str, spec.size))}, {spec.channels} channels, -1 to 1"
-    return f"at most {spec.length} of {spec.vocab} symbols, decoded"
+        told = f"{' x '.join(map(str, spec.size))}, {spec.channels} channels, -1 to 1"
+    elif spec.stream:
+        told = f"passages of {spec.length} of {spec.vocab} symbols, decoded"
+    else:
+        told = f"at most {spec.length} of {spec.vocab} symbols, decoded"
+    return f"{told}; {changed}" if changed else told
 
 
 def chief_first(found: list[Figure], chief: Figure | None) -> tuple[Figure, ...]:
@@ -107,28 +126,63 @@ def chief_first(found: list[Figure], chief: Figure | None) -> tuple[Figure, ...]
     )
 
 
-def look_for_copies(case: Case, one: Embedder | None) -> Copying | None:
+def everything(case: Case, one: Embedder) -> Steps[dict[str, Tensor]]:
+    """Features of all samples, not of n of them alone: copies and members are looked for among all."""
+    sets = {"made": case.made, "train": case.real.train, "reference": case.real.reference, "fresh": case.real.fresh}
+    found: dict[str, Tensor] = {}
+    for name, samples in sets.items():
+        found[name] = yield from at_last(embedder.features(one, samples), f"looking at samples: {one.title}")
+    return found
+
+
+def alike(features: dict[str, Tensor], one: Embedder) -> tuple[str, ...]:
+    """That features are constant, so that figures of spread have nothing to go by."""
+    sides = {"made": "samples", "reference": "real samples"}
+    told = "all {} {} are the same to the {}: figures that need them to differ are not defined or mean little."
+    same = [name for name in sides if len(features[name]) > 1 and bool((features[name] == features[name][0]).all())]
+    return tuple(told.format(len(features[name]), sides[name], one.title).capitalize() for name in same)
+
+
+def look_for_copies(case: Case, whole: dict[str, Tensor]) -> Steps[Copying | None]:
     """The copying alarm, where it is known what the model learned from."""
     if not case.trained_on:
         return None
-    sets = case.made, case.real.train, case.real.reference
-    features: tuple[Tensor, Tensor, Tensor] | None = None
-    if one is not None:
-        made, train, held = (one.embed(samples) for samples in sets)
-        features = made, train, held
-    return copies.copying(*sets, features, case.seed)
+    features = (whole["made"], whole["train"], whole["reference"]) if whole else None
+    steps = copies.looking(case.made, case.real.train, case.real.reference, features, case.seed)
+    return (yield from at_last(steps, "looking for copies"))
 
 
-def report(case: Case, found: tuple[Figure, ...], copied: Copying | None, skill: Skill | None, n: int) -> Report:
-    few = None
+def members(case: Case, whole: dict[str, Tensor], embedders: list[Embedder]) -> dict[str, Any]:
+    """Membership by distance, for samples of which nothing more is known."""
+    if not whole:
+        return {}
+    unseen = torch.cat((whole["reference"], whole["fresh"]))
+    found = attacks.of_features(whole["made"], whole["train"], unseen, embedders[0].title)
+    return {"membership": replace(found, elsewhere=case.elsewhere).to_json()}
+
+
+def cut_to(case: Case, n: int) -> tuple[str, ...]:
+    """That fewer samples were compared than were given."""
+    if n == len(case.made):
+        return ()
+    return (
+        f"Figures compare the first {n:,} of {len(case.made):,} samples: the real samples that the model has not seen "
+        f"are divided, so that {case.real.most:,} stand for the floor.",
+    )
+
+
+def report(
+    case: Case, found: tuple[Figure, ...], copied: Copying | None, stands: tuple[Skill | None, str | None], n: int
+) -> Report:
+    """`stands`: the skill of the principal figure, and that it is worse than a baseline's."""
+    few, short = None, "samples" if len(case.made) < case.real.most else "unseen"
     if n < FEW:
-        kind = "samples to judge" if len(case.made) < case.real.most else "real samples the model has not seen"
+        kind = "samples to judge" if short == "samples" else "real samples the model has not seen"
         few = f"there are only {n} {kind}; {FEW} on each side are the least"
-    failures = [*case.notices, *verdict.wanting(found)]
-    if copied is None:
-        failures.append("Copying was not looked for: say what the model learned from with --train.")
+    failures = [*case.notices, *verdict.wanting(found), *unsure(copied)]
     likelier = all_figures.likelier(list(found))
-    word = verdict.judge(skill, copied.sentence if copied and copied.rings else None, few, failures, likelier)
+    rings = copied.sentence if copied and copied.rings else None
+    word = verdict.judge(stands[0], rings, few, failures, likelier, stands[1], short, copied and copied.blind)
     return Report(
         verdict=word,
         figures=found,
@@ -141,10 +195,18 @@ def report(case: Case, found: tuple[Figure, ...], copied: Copying | None, skill:
         curves=case.curves,
         shown=shown(case),
         pairs=pairs(case, copied) if copied else (),
-        notices=case.notices,
+        notices=(*case.notices, *case.remarks),
         command=case.command,
         made_by=versions(),
     )
+
+
+def unsure(copied: Copying | None) -> tuple[str, ...]:
+    """Why one cannot be sure that nothing is copied."""
+    if copied is None:
+        return ("Copying was not looked for: say what the model learned from with --train.",)
+    missed = ", ".join(f"{k} of {n} ({kind})" for kind, (k, n) in copied.controls.missed.items())
+    return (f"Copies may go unseen: of those planted on purpose only {missed} were found.",) if missed else ()
 
 
 def searched(found: dict[str, Any], real: Real) -> dict[str, Any]:

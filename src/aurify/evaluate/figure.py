@@ -14,12 +14,13 @@ class Protocol:
     Attributes:
         embedder: its title; "" where none is used.
         weights: hash of the embedder's weights.
-        n: samples on each side.
+        n: samples on each side; for likelihoods, the held-out samples that were scored.
         reference: which real samples, in words: "held-out and test".
         data: hash of the data set that reference and floor come from.
         preprocessing: what a sample is when it is measured: "28 x 28 grey, -1 to 1".
         seed: of the samples and of the blocks.
         blocks: of the jackknife.
+        apart: training samples that no embedder learned from and that stand in the samples' place; 0: too few.
         options: how the samples were asked for (solver steps, temperature, labels); {} for a foreign folder.
     """
 
@@ -32,6 +33,7 @@ class Protocol:
     seed: int
     blocks: int
     options: dict[str, Any] = field(default_factory=dict)
+    apart: int = 0
 
     def differences(self, other: "Protocol") -> list[str]:
         """Lines that differ and make figures incomparable; how samples were asked for may differ."""

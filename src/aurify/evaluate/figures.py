@@ -10,20 +10,23 @@ from torch import Tensor
 from aurify.evaluate import baselines, embedder, interval, metric
 from aurify.evaluate.embedder import Embedder
 from aurify.evaluate.embedders.inception import SHA256 as INCEPTION
-from aurify.evaluate.figure import COPIES, Figure, Protocol
+from aurify.evaluate.figure import COPIES, Figure, Measured, Protocol
 from aurify.evaluate.metric import Metric
 from aurify.evaluate.progress import Steps, at_last
+from aurify.evaluate.rounding import number
 from aurify.evaluate.samples import Samples
 from aurify.evaluate.sources import Real
 from aurify.evaluate.verdict import Skill
 
 FEW = 50  # samples on each side below which no verdict is given
 FIRST = ("frechet", "kid")  # principal figures, the first that is defined
+APART = 5  # every fifth training sample is kept from what embedders learn
 
 PUBLISHED = {  # names that the literature gives to a metric on these very weights; on any other it keeps its own
     ("frechet", INCEPTION[:12]): "FID∞",  # extrapolated to infinite n (Chong & Forsyth 2020)
     ("kid", INCEPTION[:12]): "KID",
 }
+PLAIN = {("frechet", INCEPTION[:12]): "FID"}  # the same where they are not extrapolated
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,22 @@ class Views:
     likelihood: dict[str, Tensor]  # rows (nats, symbols, characters) of the reference, by model
 
 
+def parted(train: Samples) -> tuple[Samples, Samples]:
+    """Training samples that embedders learn from, and others that stand in the generated ones' place.
+
+    Features lie differently where they were learned: there, training samples are farther from unseen ones than the
+    data's own law makes them. Which are kept apart depends on the training split alone, so that all runs on the same
+    data are measured by the same features. Where a fifth would be fewer than 50, none are.
+    """
+    apart = torch.arange(len(train)) % APART == APART - 1
+    if int(apart.sum()) < FEW:
+        apart = torch.zeros_like(apart)
+    return train.take((~apart).nonzero()[:, 0]), train.take(apart.nonzero()[:, 0])
+
+
 def fitted(train: Samples, data: str) -> Steps[list[Embedder]]:
     """The embedders that suit the data, the best first, learned from the training split; `data`: its hash, or ""."""
+    train, _ = parted(train)
     suits = {name: embedder.load(name).suits(train) for name in embedder.names()}
     made: list[Embedder] = []
     for name in sorted((name for name in suits if suits[name]), key=lambda name: -suits[name]):
@@ -47,13 +64,17 @@ def fitted(train: Samples, data: str) -> Steps[list[Embedder]]:
     return made
 
 
-def views(one: Embedder, sets: dict[str, Samples], likelihood: dict[str, Tensor]) -> Steps[Views]:
-    """What `one` sees of each set."""
+def views(
+    one: Embedder, sets: dict[str, Samples], likelihood: dict[str, Tensor], known: dict[str, Tensor]
+) -> Steps[Views]:
+    """What `one` sees of each set; `known` are features that it gave before."""
     features, probabilities, asked, texts = {}, {}, {}, {}
-    for done, (name, samples) in enumerate(sets.items()):
-        yield f"looking at samples: {one.title}", done / len(sets)
-        features[name] = one.embed(samples).double()
-        p = one.probabilities(samples)
+    for name, samples in sets.items():
+        x = known.get(name)
+        if x is None:
+            x = yield from at_last(embedder.features(one, samples), f"looking at samples: {one.title}")
+        features[name] = x.double()
+        p = one.probabilities(x)
         if p is not None:
             probabilities[name] = p.double()
             if samples.labelled:
@@ -64,10 +85,12 @@ def views(one: Embedder, sets: dict[str, Samples], likelihood: dict[str, Tensor]
 
 
 def sets_of(made: Samples, real: Real, n: int, seed: int) -> dict[str, Samples]:
-    """Equal numbers of every set: "made", "reference", "fresh" (for the floor), the baselines, and training samples."""
+    """Equal numbers of every set: "made", "reference", "fresh" (for the floor), the baselines, and training samples
+    that no embedder learned from (fewer where there are fewer)."""
     cut = {"made": made, "reference": real.reference, "fresh": real.fresh}
-    cut = {name: samples.take(range(n)) for name, samples in cut.items()}
-    return cut | baselines.plain(real.train, n, seed) | {COPIES: baselines.copies(real.train, n, seed)}
+    cut = {name: samples.take(range(n)) for name, samples in cut.items()} | baselines.plain(real.train, n, seed)
+    _, apart = parted(real.train)
+    return cut | ({COPIES: baselines.copies(apart, min(n, len(apart)), seed)} if len(apart) else {})
 
 
 def figures(seen: Views, protocol: Protocol, names: tuple[str, ...]) -> Steps[list[Figure]]:
@@ -86,22 +109,50 @@ def figures(seen: Views, protocol: Protocol, names: tuple[str, ...]) -> Steps[li
 
 def figure(name: str, one: Metric, looked: dict[str, Any], protocol: Protocol) -> Figure:
     """The samples' figure with that of fresh real ones and of each baseline, all against the same reference."""
-    reference = looked.get("reference", looked["made"])
+    looked = comparable(name, one, looked)
+    reference, n = looked.get("reference", looked["made"]), len(looked["made"])
+    few = too_few(n, looked["made"].shape[1]) if name == "frechet" else ""
     measured = {
-        kind: interval.measure(one, reference, made, protocol.seed)
+        kind: interval.measure(one, reference, made, protocol.seed, extrapolated=not few)
         for kind, made in looked.items()
         if kind != "reference"
     }
     mine, floor = measured.pop("made"), measured.pop("fresh", None)
-    plain = protocol if one.of in ("features", "probabilities", "asked") else replace(protocol, embedder="", weights="")
-    title = PUBLISHED.get((name, plain.weights), one.title)
-    return Figure(name, title, one.better, one.source, mine, floor, measured, plain)
+    plain = replace(protocol, n=n, apart=len(looked.get(COPIES, ())))
+    if one.of not in ("features", "probabilities", "asked"):
+        plain = replace(plain, embedder="", weights="")
+    title = (PLAIN if few else PUBLISHED).get((name, plain.weights), one.title)
+    source = one.source.partition("; extrapolated")[0] if few else one.source
+    return Figure(name, title, one.better, source, mine, floor, measured, plain, few)
+
+
+def comparable(name: str, one: Metric, looked: dict[str, Any]) -> dict[str, Any]:
+    """What may stand beside the samples: as many training samples, or fewer where the figure is that of infinitely
+    many; of models, those of the same symbols where the metric counts symbols."""
+    made, apart = looked["made"], looked.get(COPIES, ())
+    enough = one.unbiased and not (name == "frechet" and too_few(len(apart), made.shape[1]))
+    if len(apart) < len(made) and not enough:
+        looked = {kind: some for kind, some in looked.items() if kind != COPIES}
+    if one.by_symbols:
+        looked = {kind: rows for kind, rows in looked.items() if torch.equal(rows[:, 1], made[:, 1])}
+    return looked
+
+
+def too_few(n: int, width: int) -> str:
+    """Why a covariance of so many features of n samples cannot be extrapolated from, "" where it can."""
+    if n >= 2 * width:
+        return ""
+    fewer = "features" if n < width else "twice the features"
+    return (
+        f"Fewer samples than {fewer}: {n} of {width}. This is the plain figure, too large by an amount that depends on "
+        "the samples; it is not extrapolated."
+    )
 
 
 def principal(found: list[Figure], width: int) -> Figure | None:
     """The figure that the verdict rests on: Frechet needs twice as many samples as features, KID some dozens."""
     frechet, kid = (next((f for f in found if f.metric == name and f.floor is not None), None) for name in FIRST)
-    if frechet is not None and frechet.protocol.n >= 2 * width:
+    if frechet is not None and not too_few(frechet.protocol.n, width):
         return frechet
     if kid is None or kid.protocol.n < FEW:
         return None
@@ -110,24 +161,35 @@ def principal(found: list[Figure], width: int) -> Figure | None:
 
 
 def skill(f: Figure) -> Skill | None:
-    """(baseline - made) / (baseline - floor) against the best baseline, with the paired jackknife's interval; None
-    where a baseline comes as near as real samples do."""
-    assert f.floor is not None
+    """(baseline - made) / (baseline - floor) against the best baseline, with Fieller's interval of paired differences;
+    None where it is not shown that the baseline is farther from real samples than the floor is."""
     name = f.best_baseline
     if name is None:
         return None
-    baseline = f.ceilings[name]
-    floor = max(f.floor, f.ceilings.get(COPIES, f.floor), key=lambda m: m.value)
-    if not baseline.value > floor.value:
+    baseline, floor = f.ceilings[name], floor_of(f)
+    gained, whole = interval.difference(baseline, f.measured), interval.difference(baseline, floor)
+    ends = interval.ratio(gained, whole)
+    if ends is None or whole.value <= 0:
         return None
+    return Skill(gained.value / whole.value, ends, f"the {f.title}", name)
 
-    def share(base: Any, made: Any, floor: Any) -> Any:
-        return (base - made) / (base - floor)
 
-    value = share(baseline.value, f.measured.value, floor.value)
-    without = share(*(torch.tensor(m.without, dtype=torch.float64) for m in (baseline, f.measured, floor)))
-    half = interval.STUDENT * interval.spread(without)
-    return Skill(value, (value - half, value + half), f"the {f.title}", name)
+def floor_of(f: Figure) -> Measured:
+    """Other unseen real samples, or training samples where the paired interval shows that these are farther."""
+    assert f.floor is not None
+    train = f.ceilings.get(COPIES)
+    return train if train and interval.difference(train, f.floor).interval[0] > 0 else f.floor
+
+
+def worse(f: Figure) -> str | None:
+    """That the samples are farther from real ones than a plain baseline, where the paired interval shows it."""
+    name = f.best_baseline
+    if name is None or interval.difference(f.measured, f.ceilings[name]).interval[0] <= 0:
+        return None
+    return (
+        f"The {f.title} of the samples is {number(f.measured.value)}, that of the best plain baseline ({name}) "
+        f"{number(f.ceilings[name].value)}: they are worse than a plain baseline."
+    )
 
 
 def likelier(found: list[Figure]) -> str | None:

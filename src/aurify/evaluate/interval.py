@@ -55,9 +55,9 @@ def block_of(n: int, seed: int, blocks: int = BLOCKS) -> Int[Tensor, " n"]:
     return torch.randperm(n, generator=generator) % min(blocks, n)
 
 
-def measure(metric: Metric, real: Any, made: Any, seed: int = 0) -> Measured:
+def measure(metric: Metric, real: Any, made: Any, seed: int = 0, extrapolated: bool = True) -> Measured:
     """The metric's figure of `made` against `real`, with its interval. There are BLOCKS blocks, or as many as the
-    smaller set has samples."""
+    smaller set has samples. `extrapolated`: to infinitely many, where the metric can be."""
     n, m = len(real), len(made)
     count = min(BLOCKS, n, m)
     blocks = Blocks(block_of(n, seed, count), block_of(m, seed + 1, count))
@@ -67,7 +67,7 @@ def measure(metric: Metric, real: Any, made: Any, seed: int = 0) -> Measured:
     else:
         without = metric.without(real, made, blocks)
     half = student(len(without)) * spread(without)
-    centre = corrected(value, without) if metric.unbiased else value
+    centre = corrected(value, without) if metric.unbiased and extrapolated else value
     low, high = centre - half, centre + half
     if metric.share and value in (0, 1) and half == 0:  # all or none: no scatter to learn from
         low, high = binomial.interval(int(value) * min(n, m), min(n, m))
@@ -124,3 +124,22 @@ def difference(a: Measured, b: Measured) -> Measured:
     without = left - right
     value, half = a.value - b.value, student(len(without)) * spread(without)
     return Measured(value, (value - half, value + half), tuple(without.tolist()))
+
+
+def ratio(a: Measured, b: Measured) -> tuple[float, float] | None:
+    """The interval of a / b (Fieller 1954): every c for which a - c b may be 0. None where b itself may be.
+
+        (a - c b)^2 <= t^2 (v_aa - 2 c v_ab + c^2 v_bb)       v: variances and covariance by the paired jackknife
+
+    A ratio's own jackknife goes wild where b is hardly more than its chance.
+    """
+    rows = torch.tensor((a.without, b.without), dtype=torch.float64)
+    B = rows.shape[1]
+    rows = rows - rows.mean(1, keepdim=True)
+    t2 = student(B) ** 2
+    (v_aa, v_ab), (_, v_bb) = ((B - 1) / B * rows @ rows.T * t2).tolist()
+    square, linear, rest = b.value**2 - v_bb, a.value * b.value - v_ab, a.value**2 - v_aa
+    if square <= 0:
+        return None
+    half = math.sqrt(max(linear**2 - square * rest, 0.0))
+    return (linear - half) / square, (linear + half) / square

@@ -47,6 +47,7 @@ class Metric(ABC):
         bounds: between which it lies by its definition; intervals end there.
         share: it is a share of samples, so where it is 0 or 1 its interval is the exact one of a count.
         unbiased: the jackknife's correction for finite n is taken, so the figure is that of infinitely many samples.
+        by_symbols: it counts a model's own symbols, so only models of the same symbols may be compared.
         sees: failures it claims to see, each provoked by a law: noise, blur, dropped-modes, repeats, shuffled-words.
     """
 
@@ -58,6 +59,7 @@ class Metric(ABC):
     bounds: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
     share: ClassVar[bool] = False
     unbiased: ClassVar[bool] = False
+    by_symbols: ClassVar[bool] = False
     sees: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod

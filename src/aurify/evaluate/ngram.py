@@ -57,8 +57,9 @@ class Ngram:
         return len(self.levels)
 
     @classmethod
-    def fit(cls, texts: Sequence[str], seed: int = 0, ends: bool = True) -> "Ngram":
-        """Learns from texts, from a random choice of 2 million characters where there are more.
+    def fit(cls, texts: Sequence[str], seed: int = 0, ends: bool = True, orders: Sequence[int] = ORDERS) -> "Ngram":
+        """Learns from texts, from a random choice of 2 million characters where there are more; its order is the best
+        of `orders`.
 
         Raises:
             UserError: there is no character in them.
@@ -66,10 +67,17 @@ class Ngram:
         chosen = _chosen(texts, seed)
         if not any(chosen):
             raise UserError("there is no text to count; give texts that are not empty")
-        train, held = _dealt(chosen)
-        counted = _Counted.of(train, max(ORDERS), ends)
-        order = min(ORDERS, key=lambda k: float(counted.model(k).nats(held).sum()))
+        order = orders[0]
+        if len(orders) > 1:
+            train, held = _dealt(chosen)
+            counted = _Counted.of(train, max(orders), ends)
+            order = min(orders, key=lambda k: float(counted.model(k).nats(held).sum()))
         return _Counted.of(chosen, order, ends).model(order)
+
+    @property
+    def arrays(self) -> list[np.ndarray]:
+        """All that it learned."""
+        return [self.alphabet, *(part for level in self.levels for part in (level.codes, level.share, level.escape))]
 
     def nats(self, texts: Sequence[str]) -> Float[np.ndarray, " n"]:
         """-ln p of each text, its end included where texts end."""
@@ -82,7 +90,7 @@ class Ngram:
             share = np.where(found >= 0, level.share[found], 0.0)
             p = np.where(h >= 0, share + level.escape[h] * p, p)
         predicted = place > 0
-        return np.bincount(text[predicted], -np.log(p[predicted]), minlength=len(texts))
+        return np.bincount(text[predicted], -np.log(p[predicted]), minlength=len(texts)).astype(np.float64)
 
     def sample(self, n: int, lengths: Sequence[int], seed: int) -> list[str]:
         """n texts of these lengths in characters, of the training text's characters; text i is a function of the seed,

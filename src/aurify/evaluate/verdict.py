@@ -2,8 +2,10 @@
 
     skill = (baseline - made) / (baseline - floor)      0: no better than the best plain baseline; 1: like real samples
 
-The floor is the farther of other unseen real samples and of training samples: where the two come from unlike places
-(the last act of a play), nothing that learned from the one can come nearer to the other.
+The floor is other unseen real samples; or training samples that no embedder learned from, where the paired interval
+shows that they are farther: where the two come from unlike places (the last act of a play), nothing that learned from
+the one can come nearer to the other. Samples that are shown to be worse than the best baseline are a bubble whatever
+the floor is.
 
 All three are the principal figure (the first one of the report): of the samples, of other real ones in their place, of
 the best baseline fitted on the spot. Its interval comes from the paired jackknife of the three. A distance alone lets
@@ -17,9 +19,16 @@ from typing import Literal
 from aurify.evaluate.figure import Figure
 
 Word = Literal["gold", "promising", "bubble", "not enough data to tell"]
+Short = Literal["samples", "unseen"]  # generated samples, or real ones that the model never saw
 
 GOLD = 0.9  # of the way from the best plain baseline to real samples, and of what real samples reach
 LEVEL = "a plain baseline comes as near to real samples as other real samples do, or no figure is defined for so few"
+LEARN = ("Train it longer, or another family; a plain baseline does better and costs nothing.",)
+MORE: dict[Short, tuple[str, ...]] = {
+    "samples": ("Judge more samples: there are more unseen real ones (-n for a run, more files in a folder).",),
+    "unseen": ("Keep more real samples unseen (held-out, test, or the reference): more generated ones tell nothing.",),
+}
+APART = ("Judge by real samples of which no copy, in whatever form, is among the training data.",)
 COOLER = ("Sample it with a lower temperature, and compare: aurify evaluate RUN --set temperature=0.8.",)
 CLOSE = ("precision", "recall", "coverage")  # figures that gold asks for beside the principal one
 
@@ -60,6 +69,9 @@ def judge(
     few: str | None,
     failures: Sequence[str] = (),
     likelier: str | None = None,
+    worse: str | None = None,
+    short: Short = "samples",
+    blind: str | None = None,
 ) -> Verdict:
     """The verdict.
 
@@ -69,6 +81,9 @@ def judge(
         few: why the data are too few to tell, else None.
         failures: what else was found wrong, in sentences.
         likelier: that it predicts unseen samples better than every plain baseline, in a sentence, where it does.
+        worse: that the samples are farther from real ones than a plain baseline, in a sentence, where it is shown.
+        short: of which there are fewer, so that more of them would tell more.
+        blind: why the copying alarm's silence means nothing, else None.
     """
     if copies:  # said first: a copycat's figures are perfect
         advice = (
@@ -76,50 +91,52 @@ def judge(
             "Look at the closest pairs in the report before you share any sample.",
         )
         return Verdict("bubble", (copies, *failures), advice, skill)
-    if few or (skill is None and not likelier):
-        more = ("Gather more samples, above all held-out ones.",)
-        return Verdict("not enough data to tell", (few or LEVEL, *failures), more, skill)
+    if blind:
+        reasons = (few, blind) if few else (blind,)
+        return Verdict("not enough data to tell", (*reasons, *failures), APART, skill)
+    if few:
+        return Verdict("not enough data to tell", (few, *failures), MORE[short], skill)
+    if worse:
+        placed = () if skill is None else (f"{place(skill)}.",)
+        return Verdict("bubble", (worse, *placed, *failures), LEARN, skill)
+    if skill is None and likelier:
+        return Verdict("promising", (likelier, f"By its samples nothing is told: {LEVEL}.", *failures), COOLER, None)
     if skill is None:
-        return Verdict(
-            "promising", (str(likelier), f"By its samples nothing is told: {LEVEL}.", *failures), COOLER, None
-        )
-    return by_skill(skill, failures, likelier)
+        return Verdict("not enough data to tell", (LEVEL, *failures), MORE[short], skill)
+    return by_skill(skill, failures, likelier, short)
 
 
-def by_skill(skill: Skill, failures: Sequence[str], likelier: str | None) -> Verdict:
+def by_skill(skill: Skill, failures: Sequence[str], likelier: str | None, short: Short) -> Verdict:
     """The verdict on samples that are not copies and are enough to tell."""
     low, high = skill.interval
-    placed = (
-        f"{skill.figure} lies {skill.value:.0%} of the way from the best plain baseline ({skill.baseline}) to other "
-        f"real samples (95 % interval {low:.0%} to {high:.0%})"
-    )
+    placed = place(skill)
     if low <= 0 and high >= GOLD:
+        chance = f"{placed}: chance alone could move it from one end to the other."
+        return Verdict("not enough data to tell", (chance, *failures), MORE[short], skill)
+    if low <= 0 <= high and likelier:
         return Verdict(
-            "not enough data to tell", (f"{placed}: chance alone could move it from one end to the other.", *failures),
-            ("Judge more samples (-n), and keep more real ones unseen.",), skill,
-        )  # fmt: skip
-    if low <= 0 and likelier:
-        return Verdict(
-            "promising", (likelier, f"But its samples are no better than that: {placed}.", *failures),
-            COOLER, skill,
-        )  # fmt: skip
+            "promising", (likelier, f"But its samples are no better than that: {placed}.", *failures), COOLER, skill
+        )
     if low <= 0:
-        return Verdict(
-            "bubble", (f"{placed}: no better than a plain baseline.", *failures),
-            (f"Use the baseline ({skill.baseline}), which costs nothing; or train longer, or another family.",),
-            skill,
-        )  # fmt: skip
+        found = "no better" if high >= 0 else "worse"
+        baseline = f"Use the baseline ({skill.baseline}), which costs nothing; or train longer, or another family."
+        return Verdict("bubble", (f"{placed}: {found} than a plain baseline.", *failures), (baseline,), skill)
     if low >= GOLD and not failures:
-        return Verdict(
-            "gold", (f"{placed}, and no copying was found.",),
-            ("Ship it with its report; judge a few dozen by eye first: aurify judge.",), skill,
-        )  # fmt: skip
+        advice = ("Ship it with its report; judge a few dozen by eye first: aurify judge.",)
+        return Verdict("gold", (f"{placed}, and no copying was found.",), advice, skill)
     if high >= GOLD and not failures:
-        return Verdict(
-            "promising", (f"{placed}: better than a baseline; whether like real samples, so few cannot tell.",),
-            ("Judge more samples (-n), and keep more real ones unseen.",), skill,
-        )  # fmt: skip
+        perhaps = f"{placed}: better than a baseline; whether like real samples, so few cannot tell."
+        return Verdict("promising", (perhaps,), MORE[short], skill)
     return Verdict(
         "promising", (f"{placed}: better than a baseline, not yet like real samples.", *failures),
         ("Train longer or a larger size, and compare families: aurify compare.",), skill,
     )  # fmt: skip
+
+
+def place(skill: Skill) -> str:
+    """Where between baseline and real samples they are."""
+    low, high = skill.interval
+    return (
+        f"{skill.figure} lies {skill.value:.0%} of the way from the best plain baseline ({skill.baseline}) to other "
+        f"real samples (95 % interval {low:.0%} to {high:.0%})"
+    )

@@ -1,10 +1,17 @@
-"""Texts of any language as 64 numbers: latent semantic analysis of character n-grams (Deerwester et al. 1990).
+"""Texts of any language as 66 numbers: latent semantic analysis of character n-grams (Deerwester et al. 1990), and how
+surprising a character is to two models of the training text.
 
     a_ig = (1 + ln c_ig) (1 + ln (1 + N) / (1 + d_g)),   |a_i| = 1        A ~ U S V^T,   features a_i V
+    s_ik = -ln p_k(text i) / characters of text i
 
 c_ig  how often gram g, a hash of 1 to 4 characters in a row, stands in text i
 d_g   in how many of the N training texts it stands
 V     64 right singular vectors of A, by a randomised range finder (Halko et al. 2011, Alg. 4.4)
+p_k   the smoothed model of k = 3 and of k = 6 characters in a row (`aurify.evaluate.ngram`)
+
+What stands in a text says little about its order: whole words in any order have nearly the n-grams that the text had.
+The longer model finds them surprising, and the shorter one what a model of few characters writes. Texts that were
+learned from look familiar, so others must be compared.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,13 +26,15 @@ from torch import Tensor
 
 from aurify.evaluate.embedder import Embedder, hashed
 from aurify.evaluate.grams import grams
+from aurify.evaluate.ngram import Ngram
 from aurify.evaluate.samples import Samples
 from aurify.rng import derive
 from aurify.spec import Tokens
 
 LONGEST = 4
 DIMS = 2**16  # hashes
-FEATURES = 64
+FEATURES = 64  # of the n-grams
+ORDERS = 3, 6  # of the models that are surprised
 SPARE = 16  # further directions, so that the last of the 64 are found well
 ROUNDS = 3  # power iterations
 FITTED_ON = 2**22  # characters
@@ -35,9 +44,10 @@ AT_ONCE = 512  # texts
 class Ngrams(Embedder):
     kind = Tokens
     title: ClassVar[str] = "character n-grams"
-    source: ClassVar[str] = "latent semantic analysis, Deerwester et al. 1990"
+    source: ClassVar[str] = "latent semantic analysis, Deerwester et al. 1990, and the surprise of an n-gram model"
     idf: Float[Tensor, " D"]
     V: Float[Tensor, "D F"]
+    models: list[Ngram]
 
     @classmethod
     def suits(cls, train: Samples) -> int:
@@ -58,12 +68,19 @@ class Ngrams(Embedder):
             yield (done + 1) / (ROUNDS + 1)
         R = torch.linalg.qr(A @ Q).R  # A Q and its triangle have the same right singular vectors
         self.V = Q @ torch.linalg.svd(R).Vh[:FEATURES].T
-        self.weights = hashed((self.idf, self.V))
+        self.models = [Ngram.fit(texts, seed, ends=False, orders=(order,)) for order in ORDERS]
+        counted = [torch.from_numpy(part) for model in self.models for part in model.arrays]
+        self.weights = hashed((self.idf, self.V, *counted))
         yield 1.0
 
     def embed(self, samples: Samples) -> Float[Tensor, "n F"]:
         parts = [list(samples.natives[i : i + AT_ONCE]) for i in range(0, len(samples), AT_ONCE)]
-        return torch.cat([torch.empty(0, self.V.shape[1]), *(self._weighted(Rows.of(part)) @ self.V for part in parts)])
+        return torch.cat([torch.empty(0, self.V.shape[1] + len(ORDERS)), *map(self._features, parts)])
+
+    def _features(self, texts: list[str]) -> Float[Tensor, "n F"]:
+        characters = np.maximum([len(text) for text in texts], 1)
+        surprise = np.stack([model.nats(texts) / characters for model in self.models], 1)
+        return torch.cat([self._weighted(Rows.of(texts)) @ self.V, torch.from_numpy(surprise).float()], 1)
 
     def _weighted(self, counts: "Rows") -> "Rows":
         """a_ig of counts."""

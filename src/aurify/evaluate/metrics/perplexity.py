@@ -19,6 +19,7 @@ class Perplexity(Metric):
     title = "perplexity per symbol"
     source = "Jelinek et al. 1977, Perplexity: a measure of the difficulty of speech recognition tasks"
     better = "lower"
+    by_symbols = True
 
     def value(self, real: object, made: Float[Tensor, "m 3"]) -> float:
         return float(perplexity(made.sum(0)))
