@@ -11,6 +11,11 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
+import torch
+
+from aurify.device import Precision
+from aurify.plan import fast_bfloat16
+
 Work = Callable[[], object]
 
 
@@ -62,3 +67,10 @@ def bootstrap(peer: list[float], ours: list[float], draws: int = 2000) -> tuple[
         for _ in range(draws)
     )
     return ratios[draws // 40], ratios[-draws // 40]
+
+
+def precisions() -> list[tuple[Precision, Precision]]:
+    """Of ours and of the peer: float32 on both; where the processor has bfloat16, that on ours, and on both."""
+    if not fast_bfloat16(torch.device("cpu")):
+        return [("float32", "float32")]
+    return [("float32", "float32"), ("bfloat16", "float32"), ("bfloat16", "bfloat16")]
