@@ -66,48 +66,51 @@ def losses(last: int, start: float, end: float, seed: int, every: int = 1) -> li
     return [(s, float(end + (start - end) * math.exp(-6 * s / last) + 0.02 * rng.standard_normal())) for s in steps]
 
 
+COPYING = {
+    "title": "Copying",
+    "sentences": [
+        "no copying was found: 3 of 5,000 samples lie nearer to training data than 1 in 1,000 held-out ones do",
+        "the alarm finds planted copies and stays silent on held-out samples, as measured below",
+    ],
+    "numbers": {
+        **{"threshold": 1.0284, "m": 5000, "flagged": 3, "p_share": 0.91, "c_t": 2.3},
+        "share_interval": (0.0001, 0.0018),
+        "controls": {
+            "planted": {
+                "exact": {"found": 100, "of": 100, "interval": (0.9638, 1.0)},
+                "mirrored": {"found": 99, "of": 100, "interval": (0.9455, 0.9997)},
+                "moved": {"found": 96, "of": 100, "interval": (0.9007, 0.989)},
+            },
+            "recall": 0.983,
+            "fresh": {"flagged": 19, "of": 2000, "interval": (0.0057, 0.0148), "rings": False},
+        },
+    },
+}
+MEMBERSHIP = {
+    "title": "Membership",
+    "sentences": ["an attacker who knows the loss tells 1.2 % of training samples at 1 % false alarms"],
+    "numbers": {"rate": 0.01, "recognised": 0.012, "interval": (0.006, 0.021), "leaks": False},
+}
+USEFULNESS = {
+    "title": "Usefulness",
+    "sentences": ["a classifier trained on these samples alone is right on 96.8 % of real test samples"],
+    "numbers": {"accuracy": {"real": 0.991, "generated": 0.968, "both": 0.992}, "tested": 2000, "p": 0.61},
+}
+COST = {"minutes": 4.96, "minutes_source": "measured", "flops": 1.31e14, "energy_wh": 1.65,
+        "energy_source": "estimated, 10 W for each of 2 threads", "threads": 2}  # fmt: skip
+SUBJECT = {"run": "digits-flow", "family": "flow", "codec": "image", "parameters": 671_233, "steps": 592,
+           "settings": {"batch": 64, "seed": 0, "width": 32, "precision": "float32"}}  # fmt: skip
+DATA = {"source": "digits", "counts": {"train": 54_000, "held": 6_000, "test": 10_000},
+        "labels": [str(i) for i in range(10)], "hash": "b1946ac92492d2347c6235b4d2611184",
+        "licences": ["ABOUT.md: CC BY-SA 3.0"], "notes": ["Pictures become 28 x 28: all have this size."]}  # fmt: skip
+
+
 def full() -> Report:
+    """One in which every part has something to say."""
     skill = Skill(0.905, (0.882, 0.928), "the Fréchet distance", "nearest training sample, blurred")
     return Report(
-        verdict=judge(skill, None, None),
-        figures=figures(),
-        copying={
-            "title": "Copying",
-            "sentences": [
-                "no copying was found: 3 of 5,000 samples lie nearer to training data than 1 in 1,000 held-out ones do",
-                "the alarm finds planted copies and stays silent on held-out samples, as measured below",
-            ],
-            "numbers": {
-                **{"threshold": 1.0284, "m": 5000, "flagged": 3, "p_share": 0.91, "c_t": 2.3},
-                "share_interval": (0.0001, 0.0018),
-                "controls": {
-                    "planted": {
-                        "exact": {"found": 100, "of": 100, "interval": (0.9638, 1.0)},
-                        "mirrored": {"found": 99, "of": 100, "interval": (0.9455, 0.9997)},
-                        "moved": {"found": 96, "of": 100, "interval": (0.9007, 0.989)},
-                    },
-                    "recall": 0.983,
-                    "fresh": {"flagged": 19, "of": 2000, "interval": (0.0057, 0.0148), "rings": False},
-                },
-            },
-        },
-        membership={
-            "title": "Membership",
-            "sentences": ["an attacker who knows the loss tells 1.2 % of training samples at 1 % false alarms"],
-            "numbers": {"rate": 0.01, "recognised": 0.012, "interval": (0.006, 0.021), "leaks": False},
-        },
-        usefulness={
-            "title": "Usefulness",
-            "sentences": ["a classifier trained on these samples alone is right on 96.8 % of real test samples"],
-            "numbers": {"accuracy": {"real": 0.991, "generated": 0.968, "both": 0.992}, "tested": 2000, "p": 0.61},
-        },
-        cost={"minutes": 4.96, "minutes_source": "measured", "flops": 1.31e14, "energy_wh": 1.65,
-              "energy_source": "estimated, 10 W for each of 2 threads", "threads": 2},
-        subject={"run": "digits-flow", "family": "flow", "codec": "image", "parameters": 671_233, "steps": 592,
-                 "settings": {"batch": 64, "seed": 0, "width": 32, "precision": "float32"}},
-        data={"source": "digits", "counts": {"train": 54_000, "held": 6_000, "test": 10_000},
-              "labels": [str(i) for i in range(10)], "hash": "b1946ac92492d2347c6235b4d2611184",
-              "licences": ["CC BY-SA 3.0"], "notes": ["Pictures become 28 x 28: all have this size."]},
+        verdict=judge(skill, None, None), figures=figures(), copying=COPYING, membership=MEMBERSHIP,
+        usefulness=USEFULNESS, cost=COST, subject=SUBJECT, data=DATA,
         curves={"flow/loss": losses(592, 1.21, 0.16, 1), "held/flow/loss": losses(592, 1.3, 0.19, 2, 40),
                 "flow/grad": losses(592, 3.0, 0.4, 4)},
         shown=(Picture("made samples", ".png", sheet(1)), Picture("real samples", ".png", sheet(2)),

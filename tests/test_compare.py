@@ -12,7 +12,7 @@ import reports
 import toys
 from aurify import loop
 from aurify.errors import UserError
-from aurify.evaluate import compare, compare_files, compare_page, compare_told, contest
+from aurify.evaluate import compare, compare_files, compare_page, compare_told
 from aurify.evaluate.compare import Comparison, Entry, Side
 from aurify.evaluate.figure import Figure, Measured
 from aurify.evaluate.figures import FIRST
@@ -200,28 +200,6 @@ def test_one_run_is_no_comparison(runs):
 def test_a_figure_comes_back_from_its_report(tmp_path):
     figure = reports.figures()[0]
     assert Figure.from_json(json.loads(json.dumps(figure.to_json()))) == figure
-
-
-def test_families_start_fair_and_go_on_where_they_were(tmp_path):
-    data = str(toys.write_pictures(tmp_path / "data", 60))
-    terms = contest.Terms(data, 0.1)
-    found = contest.runs(["flow", "gan"], terms, 2, tmp_path / "out")
-    assert [run.path.name for run in found["gan"]] == ["gan-seed0", "gan-seed1"]
-    first, second = (run.card for run in found["flow"])
-    assert second.training == first.training | {"seed": 1} and second.family_config == first.family_config
-    again = contest.runs(["gan"], terms, 2, tmp_path / "out")
-    assert [run.card.model_dump(mode="json") for run in again["gan"]] == [
-        run.card.model_dump(mode="json") for run in found["gan"]
-    ]
-    with pytest.raises(UserError, match=r"minutes: 0\.1 there, 1 asked for"):
-        contest.runs(["flow"], replace(terms, minutes=1), 1, tmp_path / "out")
-    with pytest.raises(UserError, match="named twice"):
-        contest.runs(["flow", "flow"], terms, 1, tmp_path / "other")
-    with pytest.raises(UserError, match="transformer"):
-        contest.runs(["transformer"], terms, 1, tmp_path / "other")
-    with pytest.raises(UserError, match="nothing"):
-        contest.runs(["nothing", "flow"], terms, 1, tmp_path / "third")
-    assert not (tmp_path / "third").exists()
 
 
 def test_the_schema_of_the_comparison_stands_in_the_docs():
