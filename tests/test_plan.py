@@ -38,10 +38,11 @@ class Altered(Bench):
         return loop
 
 
-def bench_of(name, tmp_path, kind=Bench, training=(), **fixed):
+def bench_of(name, tmp_path, kind=Bench, n=24, training=(), **fixed):
     """On a toy folder, of toy size."""
-    store = open_or_build(str(toys.data_for(name, tmp_path / "data")))
-    settings = {"family": toys.TOY[name] | fixed, "training": {"batch": 8, **dict(training)}}
+    write = toys.write_texts if name == "transformer" else toys.write_pictures
+    store = open_or_build(str(write(tmp_path / "data", n)))
+    settings = {"family": toys.TOY.get(name, {}) | fixed, "training": {"batch": 8, **dict(training)}}
     return kind(family.load(name), store, settings, torch.device("cpu"), tmp_path, tmp_path / "run")
 
 
@@ -126,6 +127,21 @@ def test_data_that_memory_does_not_hold_is_refused_with_what_to_do(tmp_path, mon
     with pytest.raises(UserError, match=r"--set size=32.*--set width=8"):
         recipes.prepare(recipes.Wish(str(data), "flow", minutes=1, out=str(tmp_path / "run")))
     assert seen == [1] and not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", family.names())
+def test_an_evaluation_takes_no_more_at_a_time_than_the_training_and_finds_the_same(name, tmp_path, monkeypatch):
+    bench = bench_of(name, tmp_path, n=120)
+    preset, kind, seen = bench.presets()[0], bench.kind, []
+    real = kind.loss
+    monkeypatch.setattr(kind, "loss", lambda self, x, *more: (seen.append(len(x)), real(self, x, *more))[1])
+    whole = bench.loop(preset).held_out()
+    assert max(seen) > 5
+    part = bench.loop(preset, micro=5)
+    seen.clear()
+    found = part.held_out()
+    assert max(seen) == 5 and not any(p.requires_grad for p in part.state.family.parameters())
+    assert found == {key: pytest.approx(value, rel=1e-4, abs=1e-5) for key, value in whole.items()}
 
 
 COSTS = Costs(start=1.0, step=0.1, evaluation=0.5, preview=1.0, save=0.2)

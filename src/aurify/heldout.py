@@ -6,6 +6,8 @@ x, x' held-out samples, g, g' made ones, each a few averaged values: 0 where the
 cheap and coarse: it tells a network that learns from one that does not, and evaluation tells the rest.
 """
 
+from itertools import product
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -25,9 +27,11 @@ MADE = 256  # samples made for the distance
 
 def losses(run: Run, model: Family, phases: list[Phase]) -> dict[str, float]:
     """Mean losses on held-out samples with fixed noise, in figures "held/PHASE/NAME"; every process measures the same.
-    At most eight batches, so that all evaluations together cost some hundredths of the training."""
-    held = run.store.split("held")
+    At most eight batches, so that all evaluations together cost some hundredths of the training; no more at a time than
+    the training takes, where memory sets a limit, and no gradient of any parameter."""
+    held, most = run.store.split("held"), run.training.micro or BATCH
     n = min(len(held), MOST, 8 * run.training.batch)
+    model.requires_grad_(False)
     totals: dict[str, float] = {}
     units = dict.fromkeys((phase.name for phase in phases), 0.0)
     for start in range(0, n, BATCH):
@@ -35,10 +39,11 @@ def losses(run: Run, model: Family, phases: list[Phase]) -> dict[str, float]:
         stored, labels = held.rows(rows)
         x = run.spec.widen(stored.to(model.device))
         cond = from_labels(labels, run.cond).to(model.device)
-        for phase in phases:
-            only(model, phase)
-            found = model.loss(x, cond, phase.name, BatchRng(derive("held", phase.name, start), len(rows)))
-            weight = float(found.pop("weight", len(rows)))
+        for phase, first in product(phases, range(0, len(rows), most)):
+            part = slice(first, min(first + most, len(rows)))
+            rng = BatchRng(derive("held", phase.name, start), len(rows), part.start, part.stop)
+            found = model.loss(x[part], cond.each(lambda slot, part=part: slot[part]), phase.name, rng)
+            weight = float(found.pop("weight", part.stop - part.start))
             units[phase.name] += weight
             for name, value in found.items():
                 key = f"{phase.name}/{name}"
