@@ -46,6 +46,7 @@ TOY = {
     "flow": {"width": 8, "multiples": [1, 2], "patch": 1},
     "gan": {"width": 8},
     "transformer": {"width": 16, "depth": 1, "heads": 2},
+    "vae": {"width": 8, "layers": 2},
 }
 
 
