@@ -17,7 +17,7 @@ from test_cli import aurify, refused
 
 def test_families_start_fair_and_go_on_where_they_were(tmp_path):
     data = str(toys.write_pictures(tmp_path / "data", 60))
-    terms = contest.Terms(data, 0.1)
+    terms = contest.Terms(data, 1)
     found = contest.runs(["flow", "gan"], terms, 2, tmp_path / "out")
     assert [run.path.name for run in found["gan"]] == ["gan-seed0", "gan-seed1"]
     first, second = (run.card for run in found["flow"])
@@ -26,8 +26,8 @@ def test_families_start_fair_and_go_on_where_they_were(tmp_path):
     assert [run.card.model_dump(mode="json") for run in again["gan"]] == [
         run.card.model_dump(mode="json") for run in found["gan"]
     ]
-    with pytest.raises(UserError, match=r"minutes: 0\.1 there, 1 asked for"):
-        contest.runs(["flow"], replace(terms, minutes=1), 1, tmp_path / "out")
+    with pytest.raises(UserError, match="minutes: 1 there, 2 asked for"):
+        contest.runs(["flow"], replace(terms, minutes=2), 1, tmp_path / "out")
     with pytest.raises(UserError, match="named twice"):
         contest.runs(["flow", "flow"], terms, 1, tmp_path / "other")
     with pytest.raises(UserError, match="transformer"):
@@ -50,7 +50,7 @@ def test_options_of_a_contest_are_refused_where_runs_are_compared(capsys):
 
 def begun(tmp_path, minutes=5.0):
     """Two planned trainings of a few steps each, in the folder of a contest."""
-    data, out = toys.write_pictures(tmp_path / "data", 240), tmp_path / "out"
+    data, out = toys.write_pictures(tmp_path / "data", 120, labels=("left",)), tmp_path / "out"
     runs = {name: toys.make(data, name, out / f"{name}-seed0", steps=6) for name in ("flow", "gan")}
     write_json(out / contest.FILE, {"data": str(data.resolve()), "minutes": minutes})
     return data, out, runs

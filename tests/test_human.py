@@ -96,6 +96,9 @@ def test_the_same_secret_gives_the_same_trials_again():
     assert again(left, right, key) == blind and key.secret not in json.dumps([t.id for t in blind.trials])
     with pytest.raises(UserError, match="not those that the key was made for"):
         again(texts("c", 20), right, key)
+    others = Samples([text.upper() for text in left.natives], None, left.labels, left.names)
+    with pytest.raises(UserError, match="not those that the key was made for"):  # of the same names
+        again(others, right, key)
 
 
 class Page(HTMLParser):

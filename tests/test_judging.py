@@ -65,11 +65,9 @@ def test_what_was_judged_is_gone_on_with_and_other_pairs_are_refused(run, capsys
 
 def test_pairs_of_weights_that_have_changed_are_refused_with_what_to_do(run, capsys):
     assert aurify(capsys, "judge", run.path, "-n", 4)[0] == 0
-    for checkpoint in run.checkpoints.glob("step-*"):
-        shutil.rmtree(checkpoint)
-    shutil.copy(run.path / "human" / "real" / "key.json", run.path / "key.json")
+    shutil.rmtree(run.checkpoints)
     card = json.loads((run.path / "run.json").read_text())
-    card["training"]["steps"] = 9
+    card["training"]["seed"] = 9
     (run.path / "run.json").write_text(json.dumps(card))
     list(loop.train(Run.load(run.path)))
     assert "no longer made" in refused(capsys, "judge", run.path)

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, get_args
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from aurify.data.item import content_hash
 from aurify.errors import UserError
 from aurify.evaluate.preference import Preference
 from aurify.evaluate.samples import Samples
@@ -56,7 +57,8 @@ class Place(BaseModel):
 
 
 class Key(BaseModel):
-    """What tells the sides: kept in a file of its own. `names` are the two sets in their order."""
+    """What tells the sides: kept in a file of its own. `names` are the two sets in their order, `contents` the SHA-256
+    of all samples that are shown."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -65,6 +67,7 @@ class Key(BaseModel):
     seed: int
     secret: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
     places: dict[Id, Place]
+    contents: Sha256
 
     @property
     def sealed(self) -> str:
@@ -112,7 +115,7 @@ def trials(
     if len(pairs) < n or n < 1:
         alike = " with equal labels" if left.labelled and right.labelled else ""
         raise UserError(f"{n} pairs cannot be made of these samples; ask for 1 to {len(pairs)}{alike}, or give more.")
-    shown, places = [], {}
+    shown, places, contents = [], {}, hashlib.sha256()
     for i in torch.randperm(len(pairs), generator=generator)[:n].tolist():
         a, b = pairs[i]
         id = f"{derive('trial', secret, i):012x}"[-12:]
@@ -120,8 +123,9 @@ def trials(
         sides = (right.natives[b], left.natives[a]) if flipped else (left.natives[a], right.natives[b])
         shown.append(Trial(id, *sides))
         places[id] = Place(first_is="right" if flipped else "left", first=left.names[a], second=right.names[b])
+        contents.update(content_hash(left.natives[a]) + content_hash(right.natives[b]))
     assert len(places) == n
-    key = Key(names=list(names), seed=seed, secret=secret, places=places)
+    key = Key(names=list(names), seed=seed, secret=secret, places=places, contents=contents.hexdigest())
     return Blind(tuple(shown), key.sealed), key
 
 
