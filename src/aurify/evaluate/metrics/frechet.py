@@ -61,7 +61,7 @@ def root(S: Float[Tensor, "F F"]) -> Float[Tensor, "F F"]:
 
 def lower(R: Float[Tensor, "F F"], S: Float[Tensor, "F F"]) -> Float[Tensor, "F F"]:
     """The lower half of R' S R, which is all that `eigvalsh` reads; R's zeros are passed over."""
-    M = torch.zeros_like(S)
+    M, r, s = torch.zeros_like(S), R.numpy(), S.numpy()
     for a in range(0, len(S), PANEL):
-        M[a:, a : a + PANEL] = R[a:, a:].T @ (S[a:, a:] @ R[a:, a : a + PANEL])
+        M[a:, a : a + PANEL] = torch.from_numpy(r[a:, a:].T @ (s[a:, a:] @ r[a:, a : a + PANEL]))
     return M
