@@ -215,12 +215,14 @@ def test_a_gan_of_few_samples_is_augmented_unless_told_otherwise(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_training_ends_when_it_was_said_to(tmp_path):
-    data = toys.write_pictures(tmp_path / "data", n=200, size=(16, 16))
-    wish = recipes.Wish(str(data), "flow", minutes=0.5, out=str(tmp_path / "run"))
-    open_or_build(str(data))  # reading comes before
+@pytest.mark.parametrize("name", ["flow", "transformer"])
+def test_a_training_ends_when_it_was_said_to(name, tmp_path, monkeypatch):
+    """In processor seconds, on the one thread that tests have: what else runs on the machine does not count."""
+    monkeypatch.setattr(time, "perf_counter", time.process_time)
+    data = str((toys.write_texts if name == "transformer" else toys.write_pictures)(tmp_path / "data", n=200))
+    open_or_build(data)  # reading comes before
     began = time.perf_counter()
-    run, made = recipes.prepare(wish)
+    run, made = recipes.prepare(recipes.Wish(data, name, minutes=0.4, out=str(tmp_path / "run")))
     done = list(train(run))[-1]
     assert done.seconds == pytest.approx(made.seconds, rel=0.3)
-    assert time.perf_counter() - began == pytest.approx(30, rel=0.3)
+    assert time.perf_counter() - began == pytest.approx(24, rel=0.3)
