@@ -60,7 +60,7 @@ def test_every_field_of_either_report_stands_in_the_schema(run, folder):
     rows = [line for line in SCHEMA.read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
     told = {name for line in rows for name in re.findall("`(.+?)`", line)}
     for report in (kept(run.path / "report"), kept(folder)):
-        assert not fields(report) - told
+        assert fields(report) - told == set()
 
 
 def test_a_run_s_page_and_card_have_every_part(run):
@@ -80,7 +80,7 @@ def test_a_run_s_page_and_card_have_every_part(run):
 def test_a_folder_s_page_says_what_was_not_measured(folder):
     page = Reader((folder / "report.html").read_text())
     for told in ("There are no losses to show", "It is not known what the training cost", "COPYING: Mine. Ask me.",
-                 "It was not measured whether one can tell", "The closest pairs", "my report"):  # fmt: skip
+                 "The closest pairs", "my report"):  # fmt: skip
         assert told in page.text, told
 
 
