@@ -13,9 +13,9 @@ from torch import Tensor
 
 import aurify
 from aurify.codec import Codec
+from aurify.evaluate import controls, embedder, metric, verdict
 from aurify.evaluate import copying as copies
 from aurify.evaluate import figures as all_figures
-from aurify.evaluate import embedder, metric, verdict
 from aurify.evaluate import membership as attacks
 from aurify.evaluate.copying import Copying
 from aurify.evaluate.embedder import Embedder
@@ -107,7 +107,7 @@ def protocol(case: Case, one: Embedder, n: int) -> Protocol:
     )  # fmt: skip
 
 
-def preprocessing(spec: Spec, changed: str) -> str:
+def preprocessing(spec: Spec, changed: str = "") -> str:
     """What a sample is when it is measured."""
     if isinstance(spec, Grid):
         told = f"{' x '.join(map(str, spec.size))}, {spec.channels} channels, -1 to 1"
@@ -205,8 +205,12 @@ def unsure(copied: Copying | None) -> tuple[str, ...]:
     """Why one cannot be sure that nothing is copied."""
     if copied is None:
         return ("Copying was not looked for: say what the model learned from with --train.",)
-    missed = ", ".join(f"{k} of {n} ({kind})" for kind, (k, n) in copied.controls.missed.items())
-    return (f"Copies may go unseen: of those planted on purpose only {missed} were found.",) if missed else ()
+    told, missed = [], controls.listed(copied.controls.missed)
+    if missed:
+        told.append(f"Copies may go unseen: of those planted on purpose only {missed} were found.")
+    if copied.controls.fresh_rings:
+        told.append("The copying alarm rings for real samples, too: one half of them by the limit of the other.")
+    return tuple(told)
 
 
 def searched(found: dict[str, Any], real: Real) -> dict[str, Any]:

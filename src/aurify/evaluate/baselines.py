@@ -12,6 +12,7 @@
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from aurify.evaluate.ngram import Ngram
@@ -36,8 +37,13 @@ def plain(train: Samples, n: int, seed: int) -> dict[str, Samples]:
 
 def copies(train: Samples, n: int, seed: int) -> Samples:
     """n training samples, each at most once where there are enough."""
-    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(derive("copies", seed)))
-    return train.take(order[torch.arange(n) % len(train)])
+    return train.take(copied(len(train), n, seed))
+
+
+def copied(known: int, n: int, seed: int) -> Int[Tensor, " n"]:
+    """Which n of so many training samples these are."""
+    order = torch.randperm(known, generator=torch.Generator().manual_seed(derive("copies", seed)))
+    return order[torch.arange(n) % known]
 
 
 def noise(train: Samples, n: int, generator: torch.Generator) -> Samples:

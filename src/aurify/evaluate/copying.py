@@ -5,11 +5,12 @@ between; texts: word for word) and, where features are given, among these. How n
 say, see `alarm`; two controls run with it each time, see `controls`. C_T and authenticity stand beside it as published.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from aurify.errors import UserError
@@ -20,9 +21,12 @@ from aurify.evaluate.nearest import Looked
 from aurify.evaluate.nearest_pictures import Pictures
 from aurify.evaluate.nearest_texts import Texts
 from aurify.evaluate.samples import Samples
+from aurify.rng import derive
 
 HELD = 2000  # held-out samples that set the limit: more hardly move it
 CLOSEST = 64  # pairs kept
+ALIKE = 500  # training samples that are looked for among the others, at most a fifth of them
+OVERLAP = 1e-3  # probability of so many held-out samples so near, if they are as unseen as they should be
 
 Features = tuple[Float[Tensor, "m F"], Float[Tensor, "t F"], Float[Tensor, "h F"]]
 
@@ -54,16 +58,20 @@ class Copying:
         scores: suspicion of each generated sample; 0 is the median of held-out samples, about 1 the threshold.
         nearest: index of the training sample each is nearest to.
         closest: (sample, training sample, suspicion beyond the threshold), the most suspicious first.
+        held_closest: names of held-out samples and of the training samples they are nearest to, in the same order.
         alarm: threshold, counts and probabilities.
         held: held-out samples that set the threshold.
+        overlap: the same alarm on these, by the limit of training samples among themselves; None: too few to tell.
         published, controls: see there.
     """
 
     scores: Float[Tensor, " m"]
     nearest: Int[Tensor, " m"]
     closest: tuple[tuple[int, int, float], ...]
+    held_closest: tuple[tuple[str, str], ...]
     alarm: Alarm
     held: int
+    overlap: Alarm | None
     published: Published
     controls: Controls
 
@@ -84,6 +92,21 @@ class Copying:
     def sentence(self) -> str | None:
         """For the verdict; None where nothing rings."""
         return f"Training samples are copied: {self._counted}." if self.rings else None
+
+    @property
+    def blind(self) -> str | None:
+        """For the verdict: why silence of the alarm means nothing on this data; None where it does."""
+        a, why = self.overlap, list[str]()
+        if self.controls.blind:
+            why.append(f"planted copies were found in only {controls.listed(self.controls.missed)}")
+        if a is not None and min(a.p_share, a.p_beyond) < OVERLAP:
+            why.append(
+                f"{a.flagged} of {a.m} real samples that should be unseen are nearer to a training sample than all but "
+                f"{a.rate:.1%} of training samples are to one another"
+            )
+        alike = "; ".join(f"{held} is much like {train}" for held, train in self.held_closest[:3])
+        told = f"The copying alarm is blind on this data: {', and '.join(why)}."
+        return f"{told} What should be unseen overlaps the training data; the likest: {alike}." if why else None
 
     @property
     def _counted(self) -> str:
@@ -122,7 +145,14 @@ class Copying:
 
 
 def copying(made: Samples, train: Samples, held: Samples, features: Features | None = None, seed: int = 0) -> Copying:
-    """Looks for copies of `train` among `made`.
+    """`looking`, to its end."""
+    return cast(Copying, list(looking(made, train, held, features, seed))[-1])
+
+
+def looking(
+    made: Samples, train: Samples, held: Samples, features: Features | None = None, seed: int = 0
+) -> Iterator[float | Copying]:
+    """Looks for copies of `train` among `made`; yields the share done, at last what was found.
 
     Args:
         held: real samples that the model never saw, of the training samples' distribution.
@@ -136,24 +166,57 @@ def copying(made: Samples, train: Samples, held: Samples, features: Features | N
     rows = torch.linspace(0, len(held) - 1, min(HELD, len(held))).long()
     held = held.take(rows)
     space = searcher(train, held)
-    ours, theirs = space.look(made), space.look(held)
-    edited = {kind: space.look(copies).columns for kind, copies in controls.planted(train, seed).items()}
+    sets = {"made": made, "held": held, **controls.planted(train, seed)}
+    native: dict[str, Looked] = {}
+    for done in looked_at(space, sets, native):
+        yield 0.8 * done
+    ours, theirs = native.pop("made"), native.pop("held")
     among = None if features is None else [f.float() for f in (features[0], features[1], features[2][rows])]
     seen = None if among is None else near(nearest.look(among[0], among[1]), nearest.look(among[2], among[1]))
     columns, unit, limits = judged(ours, theirs, seen)
     scores = unit.score(columns)
     told = alarm(scores, limits)
-    by_features = scores > unit.score(ours.columns)
-    index = ours.nearest if seen is None else torch.where(by_features, seen[0].nearest, ours.nearest)
-    return Copying(
+    index = nearer(ours, seen and seen[0], scores > unit.score(ours.columns))
+    usual = closest(limits, nearer(theirs, seen and seen[1], limits > unit.score(theirs.columns)), told.threshold)
+    yield Copying(
         scores=scores,
         nearest=index,
         closest=closest(scores, index, told.threshold),
+        held_closest=tuple((held.names[i], train.names[j]) for i, j, _ in usual),
         alarm=told,
         held=len(held),
+        overlap=overlap(train, held, theirs, seed),
         published=published(ours, theirs, None if seen is None or among is None else (*seen, *among), seed),
-        controls=checked(edited, unit, told.threshold, beside(theirs, seen and seen[1]), seed),
+        controls=checked(native, unit, told.threshold, beside(theirs, seen and seen[1]), seed),
     )
+
+
+def looked_at(space: Pictures | Texts, sets: dict[str, Samples], found: dict[str, Looked]) -> Iterator[float]:
+    """Puts what the search gives for each set into `found`; yields the share done."""
+    total, done = sum(map(len, sets.values())), 0
+    for name, samples in sets.items():
+        parts: list[Looked] = []
+        for start in range(0, len(samples), space.AT_ONCE):
+            parts.append(space.look(samples.take(range(start, min(start + space.AT_ONCE, len(samples))))))
+            done += len(parts[-1].nearest)
+            yield done / total
+        found[name] = Looked(*(torch.cat([getattr(p, f) for p in parts]) for f in ("columns", "nearest", "distance")))
+
+
+def overlap(train: Samples, held: Samples, theirs: Looked, seed: int) -> Alarm | None:
+    """Whether held-out samples are nearer to training samples than these are to one another."""
+    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(derive("overlap", seed)))
+    n = min(ALIKE, len(train) // 5)
+    if not n:
+        return None
+    usual = searcher(train.take(order[n:]), held).look(train.take(order[:n])).columns
+    unit = Unit.of(usual, usual.shape[1])
+    return alarm(unit.score(theirs.columns), unit.score(usual))
+
+
+def nearer(native: Looked, features: Looked | None, by_features: Bool[Tensor, " n"]) -> Int[Tensor, " n"]:
+    """The training sample that each is nearest to, in the space in which it is the more suspicious."""
+    return native.nearest if features is None else torch.where(by_features, features.nearest, native.nearest)
 
 
 def searcher(train: Samples, held: Samples) -> Pictures | Texts:
@@ -187,10 +250,11 @@ def closest(scores: Tensor, index: Tensor, threshold: float) -> tuple[tuple[int,
     return tuple((i, int(index[i]), float(scores[i]) - threshold) for i in order)
 
 
-def checked(edited: dict[str, Tensor], unit: Unit, threshold: float, held: Tensor, seed: int) -> Controls:
+def checked(edited: dict[str, Looked], unit: Unit, threshold: float, held: Tensor, seed: int) -> Controls:
     """Planted copies are scored in native space alone: features of them are not there, and could only add."""
-    found = {kind: (int((unit.score(c) > threshold).sum()), len(c)) for kind, c in edited.items()}
-    flagged, rings = controls.fresh(held, next(iter(edited.values())).shape[1], seed)
+    columns = {kind: looked.columns for kind, looked in edited.items()}
+    found = {kind: (int((unit.score(c) > threshold).sum()), len(c)) for kind, c in columns.items()}
+    flagged, rings = controls.fresh(held, next(iter(columns.values())).shape[1], seed)
     return Controls(found, flagged, rings)
 
 

@@ -8,9 +8,10 @@ from aurify.run import Run, read_json
 WATTS_PER_CORE = 10.0  # of a busy server or laptop core with its share of memory and supply: an estimate, and called so
 
 
-def cost(run: Run) -> dict[str, Any]:
-    """Facts for the report: minutes, threads, flops, memory_mib (the peak), energy_wh, energy_source; what is not known
-    is left out."""
+def cost(run: Run, step: int) -> dict[str, Any]:
+    """Facts for the report: minutes, threads, flops, memory_mib (the peak), energy_wh, and where each comes from; what
+    is not known is left out. `step` is the one of the checkpoint that was judged: arithmetic is counted up to it, time
+    and energy are those of all training so far."""
     plan, facts = run.card.plan, dict[str, Any]()
     timing = run.path / "timing.json"
     kept = read_json(timing) if timing.is_file() else {}
@@ -18,7 +19,8 @@ def cost(run: Run) -> dict[str, Any]:
     threads = run.training.threads or os.cpu_count() or 1
     facts["threads"] = threads
     if "flops" in plan:
-        facts["flops"] = plan["flops"]
+        facts["flops"] = plan["flops"] / run.training.steps * step
+        facts["flops_source"] = f"counted in one step and multiplied by {step:,}"
     if "peak_memory" in kept:
         facts["memory_mib"] = round(kept["peak_memory"] / 2**20)
     if not seconds:

@@ -1,6 +1,7 @@
 """All figures of one set of samples: every metric that goes with the data, its floor and its plain baselines."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -65,7 +66,7 @@ def fitted(train: Samples, data: str) -> Steps[list[Embedder]]:
 
 
 def views(
-    one: Embedder, sets: dict[str, Samples], likelihood: dict[str, Tensor], known: dict[str, Tensor]
+    one: Embedder, sets: dict[str, Samples], likelihood: dict[str, Tensor], known: Mapping[str, Tensor] = {}
 ) -> Steps[Views]:
     """What `one` sees of each set; `known` are features that it gave before."""
     features, probabilities, asked, texts = {}, {}, {}, {}

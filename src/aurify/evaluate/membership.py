@@ -27,6 +27,7 @@ from aurify.rng import BatchRng, derive
 from aurify.spec import Tokens
 
 RATE = 0.01  # false positives
+MOST = 2000  # samples a side whose distances are taken
 DRAWS = 8  # of noise, each the same for every sample
 BATCH = 16
 
@@ -42,6 +43,7 @@ class Membership:
         rate: of false positives.
         recognised: share of training samples, with its 95 % interval; the threshold's own chance is in it.
         members, others: samples tried.
+        elsewhere: whether the two come from different places (of a book), so that what tells them apart may be that.
     """
 
     attack: str
@@ -50,6 +52,7 @@ class Membership:
     interval: tuple[float, float]
     members: int
     others: int
+    elsewhere: bool = False
 
     @property
     def leaks(self) -> bool:
@@ -63,6 +66,11 @@ class Membership:
             f"By {self.attack}, {self.recognised:.1%} of {self.members:,} training samples can be told from "
             f"{self.others:,} held-out ones at {self.rate:.1%} false positives (95 % interval {low:.1%} to {high:.1%})"
         )
+        if self.leaks and self.elsewhere:
+            return (
+                f"{found}. But the two come from different places of the text, so this may be the difference between "
+                "these places and no memory of the model's.",
+            )
         if self.leaks:
             return (f"{found}: the model tells which samples it was trained on.",)
         return (f"{found}: no more than chance, {self.rate:.1%}, explains. Stronger attacks may see more.",)
@@ -143,6 +151,15 @@ def by_loss(model: Family, x: Tensor, cond: Cond, seed: int = 0, draws: int = DR
 def by_distance(features: Float[Tensor, "n F"], made: Float[Tensor, "m F"]) -> Scores:
     """Minus the distance to the nearest generated sample."""
     return -neighbours(features, made, 1)[0][:, 0]
+
+
+def of_features(
+    made: Float[Tensor, "m F"], members: Float[Tensor, "t F"], others: Float[Tensor, "u F"], of: str
+) -> Membership:
+    """From the samples alone, whoever made them; `of` says whose features these are."""
+    sides = [some[torch.linspace(0, len(some) - 1, min(MOST, len(some))).long()] for some in (members, others)]
+    mine, theirs = (by_distance(some.float(), made.float()) for some in sides)
+    return membership(mine, theirs, f"distance to the nearest generated sample among features ({of})")
 
 
 def at(cond: Cond, rows: slice) -> Cond:

@@ -5,10 +5,12 @@
                                                   lies up to a margin away from the middle, mirrored or not
 
 Crops that move over the sample compare real places only: nothing is made up at the edges. Searching every alignment of
-every training sample would cost hours. `WIDE` are found on coarse versions of a few alignments, which lie within half a
-place of all; of these `CANDIDATES` on coarse versions of every alignment; on these the search is exact.
+every training sample would cost hours. `WIDE` are found on the principal axes of coarse versions, of a few alignments
+which lie within half a place of all; of these `CANDIDATES` on coarse versions of every alignment; on these the search
+is exact.
 """
 
+import math
 from itertools import product
 
 import torch
@@ -21,9 +23,9 @@ from aurify.nets.conv import shrink
 
 PLACES = 1024  # of a sample as it is compared: 32 x 32, 10 x 10 x 10, or 1024
 MARGIN = 2  # places along each axis by which a copy may be shifted
-COARSE = 100  # numbers in a coarse version
+COARSE, AXES = 100, 32  # numbers in a coarse version, and of its principal axes
 WIDE, CANDIDATES = 2048, 64  # training samples that the first and the second search keep
-QUERIES, TRAIN = 32, 8192  # samples compared at a time
+QUERIES, TRAIN = 32, 1024  # samples compared at a time: their products stay in the processor's cache
 BLEND = {  # by margin, rows: means of neighbouring shifts -m ... m that stand for them in the first search
     0: [[1.0]],
     1: [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]],
@@ -37,13 +39,17 @@ class Pictures:
     """Training samples (n, C, *size) to search among, with any number of axes. Rows (no axes) are compared as they are,
     in standard deviations."""
 
+    AT_ONCE = 1024
+
     def __init__(self, train: Samples):
         self.small = torch.cat([smooth(shrunk(part)) for part in train.grid.split(TRAIN)])
         self.size = tuple(self.small.shape[2:])
-        self.margins = tuple(min(MARGIN, n // 8) for n in self.size)
+        self.margins = margins(self.size)
         self.mean, self.deviation = self.small.mean(0), self.small.std(0, correction=0).clamp_min(1e-6)
         self.coarse = torch.cat([self.vectors(coarsened(self.middle(part))) for part in self.small.split(TRAIN)])
         self.half = self.coarse.square().sum(1) / 2
+        self.axes = torch.linalg.eigh(self.coarse.T @ self.coarse).eigenvectors[:, -AXES:]
+        self.short = self.coarse @ self.axes
 
     def look(self, samples: Samples) -> Looked:
         """Column 0: `suspicion` of the distances."""
@@ -65,10 +71,10 @@ class Pictures:
         """The nearest on coarse versions, those with the greatest a . t - |t|^2 / 2 over alignments a."""
         coarse = coarsened(self.crops(x).flatten(0, 1)).unflatten(0, (len(x), -1))  # (n, g, C, *coarse)
         blended = torch.einsum("bg,ng...->nb...", self.blend, coarse)
-        few = self.vectors(blended.flatten(0, 1))  # (n b, D)
+        few = self.vectors(blended.flatten(0, 1)) @ self.axes  # (n b, axes)
         likeness = [
             torch.addmm(-half, few, t.T).unflatten(0, (len(x), -1)).amax(1)
-            for t, half in zip(self.coarse.split(TRAIN), self.half.split(TRAIN), strict=True)
+            for t, half in zip(self.short.split(TRAIN), self.half.split(TRAIN), strict=True)
         ]
         wide = torch.cat(likeness, 1).topk(min(WIDE, len(self.coarse)), sorted=False).indices  # (n, w)
         every = self.vectors(coarse.flatten(0, 1)).unflatten(0, (len(x), -1))  # (n, g, D)
@@ -104,14 +110,29 @@ class Pictures:
         return x / torch.where(norm > 1e-4, norm, torch.inf)
 
 
-def large(x: Grids) -> bool:
-    return x[0, 0].numel() > PLACES
+def compared(size: tuple[int, ...]) -> tuple[int, ...]:
+    """The size at which samples of this size are compared: at most `PLACES` places."""
+    if math.prod(size) <= PLACES:
+        return size
+    side = round(PLACES ** (1 / len(size)))
+    return tuple(min(side, n) for n in size)
+
+
+def margins(size: tuple[int, ...]) -> tuple[int, ...]:
+    """Of samples at the size at which they are compared."""
+    return tuple(min(MARGIN, n // 8) for n in size)
+
+
+def reach(size: tuple[int, ...]) -> tuple[int, ...]:
+    """By how many of its own places along each axis a copy may be shifted and is still looked for."""
+    small = compared(size)
+    return tuple(m * n // s for m, n, s in zip(margins(small), size, small, strict=True))
 
 
 def shrunk(x: Grids) -> Float[Tensor, "n C *less"]:
-    """At most `PLACES` places, by means over blocks."""
-    side = round(PLACES ** (1 / (x.ndim - 2))) if x.ndim > 2 else 0
-    return shrink(x, tuple(min(side, n) for n in x.shape[2:])) if large(x) else x
+    """At the size at which samples are compared, by means over blocks."""
+    size = compared(tuple(x.shape[2:]))
+    return x if size == x.shape[2:] else shrink(x, size)
 
 
 def smooth(x: Grids) -> Grids:

@@ -84,6 +84,8 @@ def roundest(low: Lengths, high: Lengths) -> Lengths:
 class Texts:
     """Training texts to search among, and what held-out texts have in common with them."""
 
+    AT_ONCE = 1 << 30  # all: the training text is gone through as often for few as for many
+
     def __init__(self, train: Samples, held: Samples):
         self.train = Windows(train.texts or [], between=0)
         texts = Windows(held.texts or [], between=1)

@@ -7,15 +7,22 @@ from dataclasses import replace
 from pathlib import Path
 
 from aurify import codec as codecs
+from aurify.codec import Codec
 from aurify.errors import UserError
-from aurify.evaluate import assess, of_run, sources
+from aurify.evaluate import assess, folder, of_run, sources
 from aurify.evaluate.assess import Case
-from aurify.evaluate.progress import Doing
+from aurify.evaluate.figures import FEW
+from aurify.evaluate.folder import Folder
+from aurify.evaluate.licences import licences
+from aurify.evaluate.progress import Doing, at_last
 from aurify.evaluate.report import Report
-from aurify.evaluate.samples import Samples
-from aurify.evaluate.sources import Folder, Real
+from aurify.evaluate.samples import Decoded, Samples
+from aurify.evaluate.sources import Real, some_of
+from aurify.evaluate.usefulness import usefulness
+from aurify.spec import Tokens
 
 CHANCE = 0.01  # share of samples that may be equal to one of the reference
+FEWEST = 4  # real samples without a training set: a half serves as one, the rest for reference and floor
 
 
 def evaluate(samples: str, reference: str, train: str | None, out: str, seed: int = 1) -> Iterator[Doing | Report]:
@@ -23,20 +30,23 @@ def evaluate(samples: str, reference: str, train: str | None, out: str, seed: in
     it, half of the reference serves to fit embedders and baselines. Writes report.json and report.html into `out`.
 
     Raises:
-        UserError: sets of two kinds, an empty one, or a reference that overlaps the training set or the samples (names
-            the files).
+        UserError: sets of two kinds, an empty one, too few real samples for any figure, or a reference that overlaps
+            the training set or the samples (names the files).
     """
     folders: dict[str, Folder] = {}
-    for done, (name, path) in enumerate((("reference", reference), ("samples", samples), ("train", train))):
+    for name, path in (("reference", reference), ("samples", samples), ("train", train)):
         if path is not None:
-            yield f"reading {path}", done / 3
-            folders[name] = sources.read(path, folders["reference"].codec if folders else None)
+            folders[name] = yield from folder.read(path, folders["reference"].codec if folders else None)
+    yield "comparing contents", 0.0
     refuse_the_reference_itself(folders["samples"], folders["reference"])
     if train:
         refuse_overlap(folders["reference"], folders["train"], reference, train)
     case = case_of(folders, reference, samples, train, seed)
-    case = replace(case, command=f"{case.command} --out {shlex.quote(out)}")
-    report = yield from assess.assess(case)
+    steps = usefulness(case.made, case.real.train, case.real.reference, seed)
+    helped = yield from at_last(steps, "does generating help?")
+    further = {"usefulness": helped.to_json()} if helped else {}
+    command = f"{case.command} --out {shlex.quote(out)}"
+    report = yield from assess.assess(replace(case, further=further, command=command))
     of_run.save(report, Path(out), None)
     yield report
 
@@ -45,24 +55,48 @@ def case_of(folders: dict[str, Folder], reference: str, samples: str, train: str
     known = folders["reference"]
     codec = codecs.load(known.codec)()
     codec.fit(iter(known.natives))
-    sets = {name: sources.of_folder(folder, codec, known.label_names) for name, folder in folders.items()}
+    seen = {name: folder.samples(some, codec, known.label_names) for name, some in folders.items()}
+    sets = {name: found for name, (found, _) in seen.items()}
     command = ["aurify", "evaluate", "--samples", samples, "--reference", reference, "--seed", str(seed)]
+    changed = folder.refitted(folders["samples"], codec)
     return Case(
         made=sets["samples"],
-        real=real_of(sets, folders, reference, seed),
+        real=real_of(sets, seen["train"][1] if train else 0, reference, seed),
         codec=codec,
-        data={
-            "source": reference,
-            "hash": hashed([folders[name] for name in ("reference", "train") if name in folders]),
-            "labels": list(known.label_names),
-            "counts": {name: len(found) for name, found in sets.items()},
-        },
+        data=facts(folders, sets, codec),
         seed=seed,
         options={},
         trained_on=train is not None,
         command=shlex.join(command + (["--train", train] if train else [])),
         subject={"folder": samples},
+        notices=tuple(filter(None, [folders["samples"].unreadable])),
+        remarks=remarks(folders, codec),
+        changed=changed,
+        elsewhere=isinstance(codec.spec, Tokens) and codec.spec.stream,
     )
+
+
+def facts(folders: dict[str, Folder], sets: dict[str, Samples], codec: Codec[object]) -> dict[str, object]:
+    """The data in the report."""
+    bad = {name: dict(some.bad[:100]) for name, some in folders.items() if some.bad}
+    return {
+        "source": folders["reference"].path,
+        "hash": hashed([folders[name] for name in ("reference", "train") if name in folders]),
+        "labels": list(folders["reference"].label_names),
+        "counts": {name: len(found) for name, found in sets.items()},
+        "notes": list(codec.notes),
+        "licences": licences(folders["reference"].path),
+        **({"unreadable": bad} if bad else {}),
+    }
+
+
+def remarks(folders: dict[str, Folder], codec: Codec[object]) -> tuple[str, ...]:
+    """What was left out of the real data, and which samples are not as they came."""
+    told = [folders[name].unreadable for name in ("reference", "train") if name in folders]
+    for some in folders.values():
+        changed = folder.refitted(some, codec)
+        told.append(f"Of {some.path}, {changed} before anything was measured." if changed else None)
+    return tuple(filter(None, told))
 
 
 def hashed(folders: list[Folder]) -> str:
@@ -70,10 +104,17 @@ def hashed(folders: list[Folder]) -> str:
     return hashlib.sha256(" ".join("".join(sorted(folder.hashes)) for folder in folders).encode()).hexdigest()
 
 
-def real_of(sets: dict[str, Samples], folders: dict[str, Folder], reference: str, seed: int) -> Real:
+def real_of(sets: dict[str, Samples], known: int, reference: str, seed: int) -> Real:
+    least = 2 if "train" in sets else FEWEST
+    if len(sets["reference"]) < least:
+        kind = "passages of text" if isinstance(sets["reference"].natives, Decoded) else "samples"
+        raise UserError(
+            f"{reference} holds only {len(sets['reference'])} {kind}; {least} are the least for any figure and "
+            f"{FEW * least} for a verdict: give more real ones"
+        )
     first, second = sources.dealt(sets["reference"], seed)
     if "train" in sets:
-        return Real(sets["train"], first, second, f"half of the samples of {reference}", folders["train"].items)
+        return Real(sets["train"], first, second, f"half of the samples of {reference}", known)
     return Real(first, *sources.dealt(second, seed), f"a quarter of the samples of {reference}", len(first))
 
 
@@ -102,7 +143,3 @@ def shared(some: Folder, others: Folder) -> list[tuple[str, str]]:
     """Samples of equal content, by name in the one and in the other."""
     names = dict(zip(others.hashes, others.names, strict=True))
     return [(name, names[h]) for h, name in zip(some.hashes, some.names, strict=True) if h in names]
-
-
-def some_of(both: list[tuple[str, str]]) -> str:
-    return "; ".join([f"{a} is {b}" for a, b in both[:5]] + ["..."] * (len(both) > 5))

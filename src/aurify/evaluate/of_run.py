@@ -32,7 +32,7 @@ from aurify.spec import Tokens
 
 N = 1000  # samples that a run is judged by, where its data allow
 ATTACKED = 200  # training samples, and as many others, that membership is guessed of
-BAD_NEWS = ("rolled-back", "not-finite", "collapse", "damaged")
+BAD_NEWS = ("rolled-back", "not-finite", "collapse", "damaged", "overfitting", "copying")
 
 
 def evaluate(
@@ -59,8 +59,8 @@ def evaluate(
     attack = yield from attacked(run, model, made, real)
     helped = yield from at_last(usefulness(made, real.train, real.reference, seed), "does generating help?")
     further = {name: found.to_json() for name, found in (("membership", attack), ("usefulness", helped)) if found}
-    case = replace(case_of(run, made, real, rows, seed, options or {}), further=further)
-    case.subject.update(checkpoint=step, asked={"samples": n, "seed": seed, "checkpoint": checkpoint})
+    case = replace(case_of(run, made, real, rows, seed, options or {}), further=further, cost=cost(run, step))
+    case.subject.update(steps=step, checkpoint=step, asked={"samples": n, "seed": seed, "checkpoint": checkpoint})
     further_asked = ["--checkpoint", checkpoint] * (checkpoint != "last") + (["--out", str(out)] if out else [])
     case = replace(case, command=" ".join([case.command, *map(shlex.quote, further_asked)]))
     report = yield from assess.assess(case)
@@ -93,7 +93,7 @@ def attacked(run: Run, model: Family, made: Samples, real: Real) -> Steps[Member
         x, cond = likelihood.stored(run, part), from_labels(part.labels, run.cond)
         steps = attacks.by_likelihood(model, x, cond) if attack == "likelihood" else attacks.by_loss(model, x, cond)
         scores.append((yield from at_last(steps, "membership inference")))
-    return attacks.membership(scores[0], scores[1], attack)
+    return replace(attacks.membership(scores[0], scores[1], attack), elsewhere=sources.positional(run.store))
 
 
 def case_of(run: Run, made: Samples, real: Real, rows: dict[str, Any], seed: int, options: dict[str, Any]) -> Case:
@@ -109,7 +109,6 @@ def case_of(run: Run, made: Samples, real: Real, rows: dict[str, Any], seed: int
         trained_on=True,
         command=shlex.join(["aurify", "evaluate", str(run.path), "-n", str(len(made)), "--seed", str(seed), *asked]),
         subject=subject(run),
-        cost=cost(run),
         curves=curves(run),
         notices=tuple(dict.fromkeys(notices)),
         likelihood=rows,
@@ -120,6 +119,7 @@ def facts(run: Run) -> dict[str, Any]:
     """The data set in the report."""
     data, labels = run.data, list(run.cond.labels)
     told = {"source": data.source, "hash": data.hash, "counts": data.counts, "labels": labels}
+    told |= {"unreadable": lost} if (lost := data.report.get("unreadable")) else {}
     return told | {"notes": list(run.codec.notes), "licences": licences(data.source) or data.report.get("licences", [])}
 
 

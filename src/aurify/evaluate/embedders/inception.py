@@ -20,6 +20,7 @@ from torch import Tensor
 
 from aurify.errors import UserError
 from aurify.evaluate.embedder import Embedder
+from aurify.evaluate.folded import folded
 from aurify.evaluate.rgb import are_pictures, rgb
 from aurify.evaluate.samples import Samples
 from aurify.evaluate.torch_file import tensors
@@ -28,7 +29,7 @@ from aurify.spec import Grid
 
 SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"  # of the file that is behind "FID"
 FILES = ("inception.pth", *(f"{start}inception-2015-12-05-6726825d.pth" for start in ("pt_", "weights-")))
-SIDE, BATCH, EPSILON = 299, 16, 1e-3
+SIDE, BATCH = 299, 16
 
 
 class Inception(Embedder):
@@ -147,16 +148,11 @@ def resized(x: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 299 299"]:
 
 def fold(state: dict[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
     """Each convolution with the batch norm after it as one: weight and bias by name."""
-    folded = {}
+    found = {}
     for name in (key.removesuffix(".conv.weight") for key in state if key.endswith(".conv.weight")):
-        weight, gain, bias, m, variance = (
-            state[f"{name}.{part}"].double()
-            for part in ("conv.weight", "bn.weight", "bn.bias", "bn.running_mean", "bn.running_var")
-        )
-        gain = gain / (variance + EPSILON).sqrt()
-        weight = (weight * gain[:, None, None, None]).float().contiguous(memory_format=torch.channels_last)  # faster
-        folded[name] = weight, (bias - gain * m).float()
-    return folded
+        weight, bias = folded(state[f"{name}.conv.weight"], state, f"{name}.bn")
+        found[name] = weight.contiguous(memory_format=torch.channels_last), bias  # faster
+    return found
 
 
 def _file() -> Path | None:
