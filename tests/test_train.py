@@ -108,14 +108,14 @@ def test_running_out_of_memory_halves_what_is_computed_at_a_time(tmp_path, monke
     assert trial.state.micro == 2 and trial.state.step == 1
 
 
-def poisoned(monkeypatch, bad_at, value):
-    """The flow family with a loss that turns bad at given calls of the loop's steps."""
-    kind = family.load("flow")
+def poisoned(monkeypatch, bad_at, value, name="flow"):
+    """A family with a loss that turns bad at given calls of the loop's steps."""
+    kind = family.load(name)
     real, calls = kind.loss, itertools.count()
 
     def loss(self, x, cond, phase, rng):
         out = real(self, x, cond, phase, rng)
-        return out if not self.training or next(calls) not in bad_at else {"loss": out["loss"] * value}
+        return out if not self.training or next(calls) not in bad_at else {**out, "loss": out["loss"] * value}
 
     monkeypatch.setattr(kind, "loss", loss)
 

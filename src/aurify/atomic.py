@@ -67,6 +67,16 @@ def publish(tmp: Path, path: Path) -> None:
     sync(path.parent)
 
 
+def appear(tmp: Path, path: Path) -> None:
+    """`publish` where an empty folder may have the real name already: it may be one that cannot be renamed over, such
+    as a mount point or where somebody stands, so the content moves into it, in the order of its making."""
+    if not path.is_dir():
+        return publish(tmp, path.resolve())
+    for file in sorted(tmp.iterdir(), key=lambda file: file.stat().st_mtime_ns):
+        os.rename(file, path / file.name)
+    sync(path)
+
+
 def write(path: Path, data: bytes) -> None:
     """A file whose content is the old or the new, never a mixture.
 

@@ -268,6 +268,17 @@ def chosen(folder: Path, which: str, only: Collection[str] | None = None) -> Loa
     raise UserError(f"no checkpoint {which!r} is kept; say last, best, or one of the steps {steps}")
 
 
+def set_aside(path: Path) -> Path:
+    """Give a damaged checkpoint a name that no scan takes up, for good; returns it. Only for the process that holds the
+    run's lock."""
+    names = (f"damaged-{path.name}{end}" for end in ("", *(f"-{i}" for i in range(2, 1000))))
+    place = next(p for p in map(path.with_name, names) if not p.exists())
+    with atomic.explained(path.parent, f"move the damaged {path.name} aside"):
+        path.rename(place)
+        atomic.sync(path.parent)
+    return place
+
+
 def clean(folder: Path) -> list[Path]:
     """Remove what interrupted saves and removals left behind; give a checkpoint back its name if its successor never
     came. Returns what was removed. Only for the process that holds the run's lock."""

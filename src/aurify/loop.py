@@ -5,28 +5,27 @@
 Everything a step does is a function of (weights, optimizer, seed, step), so a run that was stopped goes on to the bit.
 """
 
-import random
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from aurify import checkpoint, device, divergence, family, heldout
+from aurify import checkpoint, device, divergence, heldout, recovery
 from aurify.atomic import NoSpace
+from aurify.checkpoint import Loaded
 from aurify.cond import from_labels
 from aurify.data.batches import Batches
 from aurify.errors import UserError
 from aurify.events import Done, Evaluated, Event, Notice, Progress, Saved
-from aurify.family import Family, Phase
+from aurify.family import Phase
 from aurify.parallel import Group, group
 from aurify.preview import Preview
-from aurify.quality import Quality
 from aurify.rng import BatchRng, derive
 from aurify.run import Run
+from aurify.state import averaged, build, restore, snapshot
 from aurify.stopping import stopping
 from aurify.training import TrainConfig
 from aurify.writer import Writer
@@ -38,25 +37,6 @@ class Diverged(UserError):
     """The training left its path more often than it may."""
 
 
-@dataclass
-class State:
-    """All that changes while training. `step` steps are done; the next takes the data of position step + skipped."""
-
-    family: Family
-    phases: list[Phase]
-    optimizers: dict[str, torch.optim.Optimizer]
-    ema: list[Tensor]
-    step: int = 0
-    skipped: int = 0
-    rollbacks: int = 0
-    refused: int = 0
-    micro: int = 0
-    watch: divergence.Watch = field(default_factory=divergence.Watch)
-    quality: Quality = field(default_factory=Quality)
-    sums: dict[str, float] = field(default_factory=dict)
-    summed: int = 0
-
-
 def train(run: Run, device_name: str = "auto") -> Iterator[Event]:
     """Trains a run from its newest checkpoint, or from the start, to its last step.
 
@@ -65,37 +45,16 @@ def train(run: Run, device_name: str = "auto") -> Iterator[Event]:
     Raises:
         UserError: the data has changed, another process trains this run, the disk is full, or the training diverged.
     """
-    with group() as crew, checkpoint.lock(run.path) if crew.first else _nothing(), stopping() as stop:
+    crew = group()
+    with ExitStack() as stack:
+        crew.alone(lambda: stack.enter_context(checkpoint.lock(run.path)))
+        stop = stack.enter_context(stopping())
         loop = Loop(run, device.choose(device_name), crew)
-        with loop.writer:
-            for event in loop.events(stop):
-                if crew.first:
-                    yield event
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
-
-
-def build(run: Run, target: torch.device) -> State:
-    """The family with its first weights (a function of the seed alone), its optimizers and its averaged weights."""
-    seed_everything(derive("weights", run.training.seed))
-    kind = family.load(run.card.family)
-    model = kind(run.spec, run.cond, kind.Config(**run.card.family_config)).to(target)
-    phases = model.phases()
-    optimizers = {phase.name: phase.optimizer(phase.params) for phase in phases}
-    for optimizer in optimizers.values():
-        for params in optimizer.param_groups:
-            params["initial_lr"] = params["lr"]
-    return State(model, phases, optimizers, [p.detach().clone() for p in model.parameters()])
-
-
-def seed_everything(seed: int) -> None:
-    """Seeds the default generators, which only initialisation and dropout use."""
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
+        crew.alone(lambda: stack.enter_context(loop.writer))
+        for event in loop.events(stop):
+            if crew.first:
+                yield event
+        crew.wait()
 
 
 class Loop:
@@ -109,17 +68,18 @@ class Loop:
         self.state = build(run, target)
         self.batches = Batches(run.store.split("train"), self.config.batch, self.config.seed)
         self.writer, self.preview = Writer(run, active=crew.first), Preview(run)
+        self.due = False  # a checkpoint that waits until a departure is ruled out
 
     def events(self, stop: Any) -> Iterator[Event]:
         yield from self.take_up()
-        if self.config.compiled:
-            device.compile_networks(self.state.family)
+        self.compile()
         self.writer.start(self.state.step)
         while self.state.step < self.config.steps:
             yield from self.step()
             yield from self.after_step()
+            yield from self.writer.notices(self.state.step)
             if self.state.step < self.config.steps and self.crew.any(stop.asked):
-                yield from self.save()
+                yield from self.save(last=True)
                 yield Notice(
                     self.state.step, "stopped", f"Stopped and saved. Go on with: aurify resume {self.run.path}"
                 )
@@ -127,19 +87,27 @@ class Loop:
         yield Done(self.state.step, self.writer.seconds)
 
     def take_up(self) -> Iterator[Event]:
-        """Go on from the newest checkpoint that is whole; at the start, save the first weights."""
-        found, damaged = checkpoint.newest(self.run.checkpoints)
-        for bad in damaged:
-            yield Notice(self.state.step, "damaged", f"{bad} The checkpoint before it is used.")
-        if found is None:
-            self.writer.truncate(0)
-            return
-        restore(self.state, found)
-        self.writer.truncate(found.state["events"])
+        """Go on from the newest checkpoint that is whole, if there is one."""
+        found, told = self.chosen(recovery.newest_whole)
+        yield from (Notice(self.state.step, "damaged", text) for text in told)
+        if found is not None:
+            restore(self.run, self.state, found)
+        if not self.writer.cut(found.state["events"] if found else 0):
+            text = f"{self.run.events} has lost lines since the last checkpoint; it goes on from what is left."
+            yield Notice(self.state.step, "log", text)
+
+    def chosen(self, choose: Callable[[Path], tuple[Loaded | None, list[str]]]) -> tuple[Loaded | None, list[str]]:
+        """A checkpoint of `recovery`: the first process clears the way, then all read the same one."""
+        mine = self.crew.alone(lambda: choose(self.run.checkpoints))
+        return mine or (checkpoint.newest(self.run.checkpoints)[0], [])
+
+    def compile(self) -> None:
+        if self.config.compiled:
+            device.compile_networks(self.state.family)
 
     def step(self) -> Iterator[Event]:
         """One step of every phase that is due; bad values never reach the weights."""
-        state, losses, norms = self.state, {}, {}
+        state, losses, norms, stepped = self.state, {}, {}, False
         for phase in state.phases:
             if state.step % phase.every:
                 continue
@@ -149,12 +117,14 @@ class Loop:
             losses |= {f"{phase.name}/{name}": value for name, value in values.items()}
             norms[f"{phase.name}/gradient"] = norm
             if not divergence.finite(losses | norms):
-                yield from self.refuse(losses | norms)
+                part = f"the {phase.name}'s part of this step" if stepped else "this step"
+                yield from self.refuse(losses | norms, part)
                 return
             optimizer = state.optimizers[phase.name]
             for params in optimizer.param_groups:
                 params["lr"] = params["initial_lr"] * self.config.rate(state.step)
             optimizer.step()
+            stepped = True
         state.refused = 0
         self.average()
         state.step += 1
@@ -226,13 +196,14 @@ class Loop:
         d = self.config.memory(self.state.step) if self.config.ema else 0.0
         torch._foreach_lerp_(self.state.ema, [p.detach() for p in self.state.family.parameters()], 1 - d)
 
-    def refuse(self, values: dict[str, float]) -> Iterator[Event]:
-        """Skip a step whose loss or gradient is not finite; three in a row are a departure."""
+    def refuse(self, values: dict[str, float], part: str) -> Iterator[Event]:
+        """Leave out the rest of a step whose loss or gradient is not finite; three in a row are a departure. What
+        earlier phases did stays: their values were finite, and the later ones need them done."""
         state = self.state
         bad = ", ".join(name for name, value in values.items() if not divergence.finite({name: value}))
         state.step += 1
         state.refused += 1
-        yield self.writer.log(Notice(state.step, "not-finite", f"{bad} was not finite; this step was not applied."))
+        yield self.writer.log(Notice(state.step, "not-finite", f"{bad} was not finite; {part} was not applied."))
         if state.refused >= divergence.PATIENCE:
             yield from self.roll_back(f"{bad} was not finite for {state.refused} steps in a row")
 
@@ -244,18 +215,19 @@ class Loop:
                 f"the training diverged {times} times ({why}); the last healthy state is kept. "
                 f"Train anew with a lower rate, for example --set lr={self.lr() / 3:.2g}."
             )
-        found, _ = checkpoint.newest(self.run.checkpoints)
+        found, told = self.chosen(recovery.before_trouble)
         skipped = state.skipped
         if found is None:
             self.state = fresh = build(self.run, self.device)
             fresh.micro = state.micro
+            self.compile()
         else:
-            restore(self.state, found)
+            restore(self.run, self.state, found)
         self.state.rollbacks = times
         self.state.skipped = skipped + left_at - self.state.step
         back = self.state.step
         text = f"At step {left_at} {why}: back to step {back}, the {left_at - back} batches since are skipped"
-        text += f" ({times} of {ROLLBACKS})."
+        text = " ".join([f"{text} ({times} of {ROLLBACKS}).", *told])
         yield self.writer.log(Notice(self.state.step, "rolled-back", text))
 
     def lr(self) -> float:
@@ -271,15 +243,17 @@ class Loop:
             figures = self.held_out()
             yield self.writer.log(Evaluated(state.step, figures))
             told = figures.get(f"held/{state.phases[0].name}/loss" if state.family.held_out_tells else "held/energy")
-            improved |= told is not None and state.quality.improved(state.step, told)
+            improved |= self.crew.any(told is not None and state.quality.improved(state.step, told))
             advice = state.quality.advice(told) if told is not None and state.family.held_out_tells else None
             if advice:
                 yield self.writer.log(Notice(state.step, "overfitting", advice))
         if state.step in self.previews and self.crew.first:
             with averaged(state):
                 yield from map(self.writer.log, self.preview.make(state.family, state.step, state.quality))
-        if state.step % config.save_every == 0 or improved:
-            yield from self.save()
+        self.due |= state.step % config.save_every == 0
+        if improved or (self.due and state.healthy):
+            yield from self.save(last=state.step >= config.steps)
+            self.due = False
 
     def write_log(self) -> Iterator[Event]:
         state = self.state
@@ -297,71 +271,21 @@ class Loop:
             found = None if state.family.held_out_tells else heldout.energy(self.run, state.family)
         return figures if found is None else figures | {"held/energy": found}
 
-    def save(self) -> Iterator[Event]:
-        """A complete checkpoint; older ones are thinned once it is whole. A full disk is said, not fatal."""
-        if self.crew.first:
-            tensors, facts = snapshot(self.state)
-            try:
-                path = checkpoint.save(
-                    self.run.checkpoints, self.state.step, tensors, facts | {"events": self.writer.size()}
-                )
-                checkpoint.thin(self.run.checkpoints, also=self.state.quality.best_step)
-                yield Saved(self.state.step, str(path))
-            except NoSpace as error:
-                if self.state.step >= self.config.steps:
-                    raise
-                yield Notice(self.state.step, "no-space", f"{error} The last checkpoint is kept; training goes on.")
-        self.crew.wait()
+    def save(self, last: bool) -> Iterator[Event]:
+        """A complete checkpoint; older ones are thinned once it is whole. A full disk is said, and fatal only where
+        nothing comes after it."""
+        event = self.crew.alone(lambda: self.keep(last))
+        if event:
+            yield event
 
-
-@contextmanager
-def averaged(state: State) -> Iterator[None]:
-    """The averaged weights in the family's place, in evaluation mode."""
-    swap(state)
-    state.family.eval()
-    try:
-        yield
-    finally:
-        state.family.train()
-        swap(state)
-
-
-def swap(state: State) -> None:
-    for i, p in enumerate(state.family.parameters()):
-        p.data, state.ema[i] = state.ema[i], p.data
-
-
-def snapshot(state: State) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
-    """Everything in `state`, as groups of tensors and JSON."""
-    names = [name for name, _ in state.family.named_parameters()]
-    tensors = {
-        "model": dict(state.family.state_dict()),
-        "ema": dict(zip(names, state.ema, strict=True)),
-        "optimizer": {},
-    }
-    facts: dict[str, Any] = {"optimizers": {}}
-    for name, optimizer in state.optimizers.items():
-        flat, scalars = checkpoint.flatten_optimizer(optimizer)
-        tensors["optimizer"] |= {f"{name}/{key}": value for key, value in flat.items()}
-        facts["optimizers"][name] = scalars
-    counters = ("skipped", "rollbacks", "refused", "micro", "sums", "summed")
-    facts |= {"watch": state.watch.state(), "quality": state.quality.state()}
-    return tensors, facts | {name: getattr(state, name) for name in counters}
-
-
-def restore(state: State, found: checkpoint.Loaded) -> None:
-    """The inverse of `snapshot`, in place."""
-    state.family.load_state_dict(found.tensors["model"])
-    for mine, (name, _) in zip(state.ema, state.family.named_parameters(), strict=True):
-        mine.copy_(found.tensors["ema"][name])
-    for name, optimizer in state.optimizers.items():
-        mark = f"{name}/"
-        flat = {
-            key.removeprefix(mark): value for key, value in found.tensors["optimizer"].items() if key.startswith(mark)
-        }
-        checkpoint.restore_optimizer(optimizer, flat, found.state["optimizers"][name])
-    for name in ("skipped", "rollbacks", "refused", "micro", "summed"):
-        setattr(state, name, found.state[name])
-    state.sums, state.step = dict(found.state["sums"]), found.step
-    state.watch = divergence.Watch(**found.state["watch"])
-    state.quality = Quality(**found.state.get("quality", {}))
+    def keep(self, last: bool) -> Event:
+        folder, step = self.run.checkpoints, self.state.step
+        tensors, facts = snapshot(self.state)
+        try:
+            path = checkpoint.save(folder, step, tensors, facts | {"events": self.writer.size()})
+            checkpoint.thin(folder, also=self.state.quality.best_step)
+        except NoSpace as error:
+            if last:
+                raise
+            return Notice(step, "no-space", f"{error} The last checkpoint is kept; training goes on.")
+        return Saved(step, str(path))

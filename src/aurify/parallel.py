@@ -4,14 +4,22 @@ Gradients are summed, not averaged: the loop divides by the number of units in t
 unlike length weigh the same however they are dealt out, and any number of processes walks the same path.
 """
 
+import atexit
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from aurify.errors import UserError
+
+T = TypeVar("T")
+
+WAIT = timedelta(days=2)  # for the first to read, encode and plan; that a process has died is noticed at once
 
 
 @dataclass(frozen=True)
@@ -50,23 +58,34 @@ class Group:
         """Until every process is here."""
         self.any(False)
 
+    def alone(self, act: Callable[[], T]) -> T | None:
+        """What `act` returns in the first process; the others wait, and get None.
+
+        Raises:
+            UserError: that of `act`, in the first process; the others then end with exit code 2 without a word.
+        """
+        done, refused = None, None
+        if self.first:
+            try:
+                done = act()
+            except UserError as error:
+                refused = error
+        if self.any(refused is not None):
+            raise refused or SystemExit(2)
+        return done
+
     def _device(self) -> torch.device:
         return torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
 
 
-@contextmanager
-def group() -> Iterator[Group]:
-    """The processes that torchrun started, or this one alone."""
+def group() -> Group:
+    """The processes that torchrun started, or this one alone. They meet once and part when they end: a second meeting
+    would find the addresses of the first."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        yield Group()
-        return
-    ours = not dist.is_initialized()
-    if ours:
+        return Group()
+    if not dist.is_initialized():
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    try:
-        yield Group(dist.get_rank(), dist.get_world_size())
-    finally:
-        if ours:
-            dist.destroy_process_group()
+        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=WAIT)
+        atexit.register(dist.destroy_process_group)
+    return Group(dist.get_rank(), dist.get_world_size())

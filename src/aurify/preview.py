@@ -4,7 +4,9 @@ from collections.abc import Iterator
 
 import torch
 
+from aurify import atomic
 from aurify.cond import Cond, CondSpec, from_labels
+from aurify.errors import UserError
 from aurify.evaluate import glance
 from aurify.evaluate.glance import Glance
 from aurify.evaluate.samples import Samples
@@ -22,20 +24,25 @@ class Preview:
     """Makes a run's previews, and looks for copies in them."""
 
     def __init__(self, run: Run):
-        self.run, self.glance = run, Glance(run)
+        self.run, self.glance, self.refused = run, Glance(run), False
 
     def make(self, model: Family, step: int, quality: Quality) -> Iterator[Event]:
         """Samples one chunk (labels in turn, where there are any) with the family's default options and writes it down;
-        says once in a run that it copies."""
+        says once in a run that it copies, and once that it cannot be written."""
         made = sampled(self.run, model)
         shown = self.run.codec.preview(list(made.natives))
-        folder = self.run.path / "previews"
-        folder.mkdir(exist_ok=True)
-        path = folder / f"step-{step:08d}{shown.suffix}"
-        path.write_bytes(shown.data)
+        path = self.run.path / "previews" / f"step-{step:08d}{shown.suffix}"
         found = self.glance.look(made)
         copied = found and found.flagged / found.m
-        yield Previewed(step, str(path.relative_to(self.run.path)), shown.terminal, copied)
+        try:
+            with atomic.explained(path.parent, "make the folder"):
+                atomic.make(path.parent)
+            atomic.write(path, shown.data)
+            yield Previewed(step, str(path.relative_to(self.run.path)), shown.terminal, copied)
+        except UserError as error:
+            if not self.refused:
+                yield Notice(step, "not-written", f"{error} Training goes on without this preview.")
+            self.refused = True
         text = found and glance.warning(found, step)
         if text and not quality.copied:
             quality.copied = True

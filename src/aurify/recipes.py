@@ -1,7 +1,7 @@
 """From a path and a wish to a run: `train`, and named presets that are plain functions."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -155,20 +155,13 @@ def start(
     wish: Wish, say: Callable[[str], None] = lambda _: None, show: Callable[[Plan], None] = lambda _: None
 ) -> Run:
     """`prepare` in the first of several processes; the others wait and open the folder it made."""
-    with group() as crew:
-        if crew.size == 1:
-            run, made = prepare(wish, say)
-            show(made)
-            return run
-        if not wish.out:
+    crew = group()
+
+    def make_it() -> Run:
+        if crew.size > 1 and not wish.out:
             raise UserError("several processes need --out, so that all write to the same run")
-        if crew.first:
-            run, made = prepare(wish, say)
-            show(made)
-        crew.wait()
-        return Run.load(wish.out)
+        run, made = prepare(wish, say)
+        show(made)
+        return run
 
-
-def resume(path: str, device_name: str = "auto") -> Iterator[Event]:
-    """Goes on with a run from its newest checkpoint, exactly."""
-    return loop.train(Run.load(path), device_name)
+    return crew.alone(make_it) or Run.load(str(wish.out))

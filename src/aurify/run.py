@@ -8,7 +8,12 @@ checkpoints/  step-N/{model,ema,optimizer}.safetensors, state.json, MANIFEST.jso
 previews/ samples/ tensorboard/ report/
 """
 
+import inspect
 import json
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,11 +23,13 @@ from pydantic import BaseModel, Field, ValidationError
 
 import aurify
 from aurify.errors import UserError
+from aurify.settings import explain
 
 if TYPE_CHECKING:
     from aurify.codec import Codec
     from aurify.cond import CondSpec
     from aurify.data.store import Store
+    from aurify.family import Family
     from aurify.spec import Spec
     from aurify.training import TrainConfig
 
@@ -64,15 +71,20 @@ class Run:
 
     @classmethod
     def create(cls, path: Path, card: Card, data: DataCard, codec_state: dict[str, Any]) -> "Run":
-        """A new folder. Raises UserError if there is one already, or it cannot be written."""
-        from aurify.atomic import explained
+        """A new folder. Raises UserError if there is one already, or it cannot be written; then nothing is left."""
+        from aurify import atomic
 
         refuse_existing(path)
-        with explained(path):
-            path.mkdir(parents=True, exist_ok=True)
-            write_json(path / "codec.json", codec_state)
-            write_json(path / "data.json", data.model_dump(mode="json"))
-            write_json(path / "run.json", card.model_dump(mode="json"))  # last: a folder without it is not a run
+        tmp = atomic.beside(path.resolve())
+        with atomic.explained(path, "make the run"):
+            try:
+                atomic.make(tmp)
+                write_json(tmp / "codec.json", codec_state)
+                write_json(tmp / "data.json", data.model_dump(mode="json"))
+                write_json(tmp / "run.json", card.model_dump(mode="json"))
+                atomic.appear(tmp, path)
+            finally:
+                shutil.rmtree(tmp, ignore_errors=True)
         return cls(path, card, data)
 
     @classmethod
@@ -83,22 +95,25 @@ class Run:
             raise UserError(
                 f"{path} is not a run: it holds no run.json. A run is the folder that `aurify train --out` made."
             )
-        card = read_json(path / "run.json")
-        if card.get("format", 0) > FORMAT:
-            raise UserError(
-                f"{path} was made by aurify {card.get('aurify')}, whose format {card['format']} is newer than "
-                f"this one's ({FORMAT}); install that version or a later one."
-            )
-        try:
-            return cls(path, Card(**card), DataCard(**read_json(path / "data.json")))
-        except ValidationError as error:
-            raise UserError(f"{path}/run.json or data.json is damaged: {error.errors()[0]['msg']}") from error
+        card = read_object(path / "run.json")
+        with understood(path, card.get("aurify")):
+            if card.get("format", 0) > FORMAT:
+                raise UserError(
+                    f"{path} was made by aurify {card.get('aurify')}, whose format {card['format']} is newer than "
+                    f"this one's ({FORMAT}); install that version or a later one."
+                )
+            return cls(path, Card(**card), DataCard(**read_object(path / "data.json")))
+
+    def understood(self) -> AbstractContextManager[None]:
+        """Where this run's files are made sense of: what cannot be is a UserError."""
+        return understood(self.path, self.card.aurify)
 
     @cached_property
     def spec(self) -> "Spec":
         from aurify import spec
 
-        return spec.from_json(self.card.spec)
+        with self.understood():
+            return spec.from_json(self.card.spec)
 
     @cached_property
     def cond(self) -> "CondSpec":
@@ -110,15 +125,27 @@ class Run:
     def training(self) -> "TrainConfig":
         from aurify.training import TrainConfig
 
-        return TrainConfig(**self.card.training)
+        with self.understood():
+            return TrainConfig(**self.card.training)
+
+    def model(self) -> "Family":
+        """The family with weights from torch's default generator."""
+        from aurify import family
+
+        with self.understood():
+            kind = family.load(self.card.family)
+            config = kind.Config(**self.card.family_config)
+        return kind(self.spec, self.cond, config)
 
     @cached_property
     def codec(self) -> "Codec[Any]":
         from aurify import codec
 
-        kind = codec.load(self.card.codec)
-        made = kind(kind.Config(**self.card.codec_config))  # pyright: ignore[reportCallIssue]
-        made.restore(read_json(self.path / "codec.json"))
+        state = read_object(self.path / "codec.json")
+        with self.understood():
+            kind = codec.load(self.card.codec)
+            made = kind(kind.Config(**self.card.codec_config))  # pyright: ignore[reportCallIssue]
+            made.restore(state)
         return made
 
     @cached_property
@@ -126,7 +153,9 @@ class Run:
         """The encoded data: opened, or built again from the source. Raises UserError if the data has changed."""
         from aurify.data.store import open_or_build
 
-        store = open_or_build(self.data.source, **self.data.store)
+        with self.understood():
+            asked = inspect.signature(open_or_build).bind(self.data.source, **self.data.store)
+        store = open_or_build(*asked.args, **asked.kwargs)
         if store.hash != self.data.hash:
             raise UserError(
                 f"the data in {self.data.source} has changed since this run began; "
@@ -149,21 +178,57 @@ class Run:
         return [made.native for made in sample(self, n, **asked)]
 
     def log(self) -> list[dict[str, Any]]:
-        """The events so far."""
-        if not self.events.is_file():
-            return []
-        return [json.loads(line) for line in self.events.read_text(encoding="utf-8").splitlines()]
+        """The events so far; half a line that a kill left at the end is not one. Raises UserError for what is none."""
+        lines = self.events.read_bytes().split(b"\n")[:-1] if self.events.is_file() else []
+        found = []
+        for i, line in enumerate(lines):
+            try:
+                found.append(json.loads(line))
+            except ValueError as error:
+                raise UserError(f"line {i + 1} of {self.events} is damaged; delete that line.") from error
+        return found
+
+
+@contextmanager
+def understood(path: Path, made_by: Any) -> Iterator[None]:
+    """What this aurify cannot understand in a run's files is a UserError that says whether a newer one wrote them."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        if version(made_by) > version(aurify.__version__):
+            raise UserError(
+                f"{path} was made by aurify {made_by}, newer than this {aurify.__version__}, which does not understand "
+                "it; install that version or a later one."
+            ) from error
+        if isinstance(error, UserError):
+            raise
+        why = explain(error) if isinstance(error, ValidationError) else f"{type(error).__name__}: {error}"
+        raise UserError(f"{path} is damaged, or was edited by hand: {why}") from error
+
+
+def version(words: Any) -> list[int]:
+    """[0, 1, 0] for "0.1.0"."""
+    return [int(part) for part in re.findall(r"\d+", str(words))[:3]]
 
 
 def refuse_existing(path: Path) -> None:
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    if (path / "run.json").exists():
         raise UserError(f"{path} is there already; choose another --out, or go on with `aurify resume {path}`.")
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UserError(f"{path} is there already, and is not a run; choose another --out.")
 
 
 def write_json(path: Path, value: Any) -> None:
     from aurify.atomic import write
 
     write(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    found = read_json(path)
+    if not isinstance(found, dict):
+        raise UserError(f"{path} is damaged: it holds a {type(found).__name__} where names with values belong.")
+    return found
 
 
 def read_json(path: Path) -> Any:

@@ -7,14 +7,16 @@ thrown away.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from torch import Tensor
 
 from aurify import checkpoint as checkpoints
-from aurify import device, family
+from aurify import device
 from aurify.cond import Cond, from_labels
 from aurify.errors import UserError, nearest
 from aurify.family import Family
@@ -91,9 +93,9 @@ def load_model(run: Run, which: str = "last", device_name: str = "auto") -> tupl
     if found is None:
         raise UserError(f"{run.path} has no checkpoint yet; train it first: aurify resume {run.path}")
     device.use_threads(run.training.threads)  # other threads, other last bits
-    kind = family.load(run.card.family)
-    model = kind(run.spec, run.cond, kind.Config(**run.card.family_config))
-    model.load_state_dict(found.tensors["model"] | found.tensors["ema"])
+    model = run.model()
+    with run.understood():
+        model.load_state_dict(found.tensors["model"] | found.tensors["ema"])
     return model.to(device.choose(device_name)).eval().requires_grad_(False), found.step
 
 
@@ -131,22 +133,42 @@ def asked(label: str | list[str] | None, index: int) -> str | None:
 
 
 def write(run: Run, samples: Iterator[Sample], folder: Path) -> Iterator[Path]:
-    """Writes each sample as a file with its record, and at the end an overview of the first hundred."""
+    """Writes each sample as a file with its record, and at the end an overview of the first hundred.
+
+    Nothing that is there is overwritten: an equal file stays, beside another of its name the new one gets a number.
+    """
     from aurify.atomic import explained
 
     shown: list[Any] = []
     with explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        for made in samples:
-            label = f"-{made.record['label']}" if made.record["label"] else ""
-            yield run.codec.write(made.native, folder / f"{made.index:05d}{safe(label)}", made.record)
-            if len(shown) < 100:
-                shown.append(made.native)
-        if len(shown) > 1:
-            overview = run.codec.preview(shown)
-            path = folder / f"overview{overview.suffix}"
-            path.write_bytes(overview.data)
-            yield path
+        with TemporaryDirectory(prefix=".new-", dir=folder) as new:
+            for made in samples:
+                label = f"-{made.record['label']}" if made.record["label"] else ""
+                written = run.codec.write(made.native, Path(new) / f"{made.index:05d}{safe(label)}", made.record)
+                yield settled(written, folder)
+                if len(shown) < 100:
+                    shown.append(made.native)
+            if len(shown) > 1:
+                overview = run.codec.preview(shown)
+                written = Path(new) / f"overview{overview.suffix}"
+                written.write_bytes(overview.data)
+                yield settled(written, folder)
+
+
+def settled(written: Path, folder: Path) -> Path:
+    """Moves a new file, with what lies beside it, to `folder`; returns where it is to be found."""
+    files = sorted(written.parent.iterdir())
+
+    def fits(stem: str) -> bool:
+        places = [folder / f"{stem}{file.suffix}" for file in files]
+        equal = (p.is_file() and p.read_bytes() == file.read_bytes() for file, p in zip(files, places, strict=True))
+        return not any(place.exists() for place in places) or all(equal)
+
+    stem = next(filter(fits, chain([written.stem], (f"{written.stem}-{k}" for k in count(2)))))
+    for file in files:
+        file.replace(folder / f"{stem}{file.suffix}")
+    return folder / f"{stem}{written.suffix}"
 
 
 def safe(name: str) -> str:
@@ -155,18 +177,26 @@ def safe(name: str) -> str:
 
 
 def stream(
-    run: Run, seed: int = 0, label: str | None = None, prefix: str = "", stop: str = "", **options: Any
+    run: Run,
+    seed: int = 0,
+    label: str | list[str] | None = None,
+    prefix: str = "",
+    stop: str = "",
+    first: int = 0,
+    checkpoint: str = "last",
+    **options: Any,
 ) -> Iterator[str]:
-    """Sample 0 of a run of text, piece by piece as it is made; the pieces joined are what `sample` gives."""
-    model, _ = load_model(run)
+    """Sample `first` of a run of text, piece by piece as it is made; the pieces joined are what `sample` gives."""
+    model, _ = load_model(run, checkpoint)
     steps, pieces = getattr(model, "stream", None), getattr(run.codec, "pieces", None)
     if steps is None or pieces is None:
         raise UserError(f"family {run.card.family!r} with codec {run.card.codec!r} cannot stream; use --out")
     chosen = make_options(model, {**options, **encoded_prefix(run, prefix)})
-    indices = range(model.chunk)
+    row = first % model.chunk
+    indices = range(first - row, first - row + model.chunk)
     columns = steps(make_cond(run, label, indices), SampleRng(seed, indices), chosen)
     text, said = "", 0
-    for piece in pieces(int(column[0]) for column in columns):
+    for piece in pieces(int(column[row]) for column in columns):
         text += piece
         if stop and stop in text[len(prefix) :]:
             yield cut(text, len(prefix), stop)[said:]

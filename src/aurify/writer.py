@@ -1,47 +1,51 @@
 """What a training leaves behind as it goes: events.jsonl, TensorBoard files, its own speed and what it cost."""
 
-import importlib.util
 import json
-import os
 import time
 from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any
 
-from aurify import events
-from aurify.atomic import NoSpace
+from aurify import board, events
 from aurify.device import energy_counter, forget_peak_memory, peak_memory
-from aurify.events import Evaluated, Event, Progress
+from aurify.errors import UserError
+from aurify.events import Evaluated, Event, Notice, Progress
+from aurify.journal import Journal
 from aurify.run import Run, read_json, write_json
 from aurify.training import TrainConfig
 
 
 class Writer:
-    """Appends to a run's log; silent in every process but the first."""
+    """Appends to a run's log; silent in every process but the first. What cannot be written is said once and ends
+    nothing: checkpoints are what matters."""
 
     def __init__(self, run: Run, active: bool):
         self.run, self.active = run, active
         self.stamps: deque[float] = deque(maxlen=32)
-        self.board: Any = None
-        self.file: Any = None
+        self.file: Journal | None = None
+        self.board: board.Board | None = None
+        self.refused: set[str] = set()
+        self.untold: list[str] = []
         self.began, self.joules = time.perf_counter(), None
 
     def __enter__(self) -> "Writer":
         if self.active:
-            self.file = self.run.events.open("ab")
-            if importlib.util.find_spec("tensorboard"):
-                from torch.utils.tensorboard import SummaryWriter
-
-                self.board = SummaryWriter(str(self.run.path / "tensorboard"))
+            self.file = Journal(self.run.events)
+            if board.installed:
+                self.attempt("curves", self.open_board)
         return self
+
+    def open_board(self) -> None:
+        self.board = board.Board(self.run.path / "tensorboard")
 
     def __exit__(self, *_: object) -> None:
         if self.file:
             self.file.close()
         if self.board:
-            self.board.close()
+            self.board.journal.close()
         if self.active and self.stamps:
-            self.keep_cost()
+            with suppress(UserError):  # a full disk was already told
+                self.keep_cost()
 
     def keep_cost(self) -> None:
         """Adds this training's seconds, and joules where they can be read, to timing.json, and the peak of memory."""
@@ -53,22 +57,16 @@ class Writer:
             kept["joules"] += (now[0] - self.joules[0]) % now[1]
         else:
             kept.pop("joules", None)  # a part of the whole would mislead
-        with suppress(NoSpace, OSError):  # a full disk was already told
-            write_json(path, kept)
+        write_json(path, kept)
 
-    def truncate(self, size: int) -> None:
-        """Forget what was logged after a checkpoint, so that a resumed log equals an uninterrupted one."""
-        if self.file:
-            self.file.truncate(size)
-            self.file.seek(0, os.SEEK_END)
+    def cut(self, size: int) -> bool:
+        """Forget what was logged after a checkpoint, so that a resumed log equals an uninterrupted one; whether all
+        that was logged before it is there."""
+        return self.file is None or self.file.cut(size)
 
     def size(self) -> int:
-        """Bytes of the log, all of them on the disk."""
-        if not self.file:
-            return 0
-        self.file.flush()
-        os.fsync(self.file.fileno())
-        return self.file.tell()
+        """Bytes of the log, all of them on the disk. Raises UserError where the disk refuses."""
+        return self.file.sync() if self.file else 0
 
     def start(self, step: int) -> None:
         self.began, self.joules = time.perf_counter(), energy_counter()
@@ -87,12 +85,25 @@ class Writer:
         return Progress(step, config.steps, losses, rate, (config.steps - step) * seconds)
 
     def log(self, event: Event) -> Event:
-        """Writes the event down; returns it."""
-        if self.file:
-            self.file.write((json.dumps(events.to_json(event), ensure_ascii=False) + "\n").encode())
-            self.file.flush()
-        if self.board and isinstance(event, Progress | Evaluated):
+        """Writes the event down, as soon as there is room; returns it."""
+        if file := self.file:
+            line = json.dumps(events.to_json(event), ensure_ascii=False) + "\n"
+            self.attempt("lines", lambda: file.append(line.encode()))
+        if (curves := self.board) and isinstance(event, Progress | Evaluated):
             values = event.losses if isinstance(event, Progress) else event.figures
-            for name, value in values.items():
-                self.board.add_scalar(name, value, event.step)
+            self.attempt("curves", lambda: curves.add(event.step, values))
         return event
+
+    def attempt(self, what: str, act: Callable[[], None]) -> None:
+        """Does it; the first refusal of each kind is kept for `notices`."""
+        try:
+            act()
+        except UserError as error:
+            if what not in self.refused:
+                self.untold.append(f"{error} Training goes on, and what could not be written waits for room.")
+            self.refused.add(what)
+
+    def notices(self, step: int) -> Iterator[Notice]:
+        """What could not be written, each once."""
+        told, self.untold = self.untold, []
+        yield from (Notice(step, "not-written", text) for text in told)

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from aurify import atomic
+from aurify import atomic, settings
 from aurify import codec as codecs
 from aurify import spec as specs
 from aurify.codec import Codec
@@ -142,21 +142,6 @@ def _whole(folder: Path) -> tuple[Store | None, tuple[str, ...]]:
         return None, (f"the encoded data was damaged ({damage}) and has been made again",)
 
 
-def build(
-    source: Source,
-    codec: Codec[Any],
-    fraction: float = 0.1,
-    progress: Progress | None = None,
-    keep_copies: bool = False,
-) -> Store:
-    """Make the store of an open source with an unfitted codec, whether or not there is one. Raises UserError."""
-    mark = fingerprint(source.path, source.columns)
-    folder = home() / "store" / _key(mark, source.codec, codec, fraction, keep_copies)
-    _remove(folder)
-    _make(folder, source, codec, fraction, progress, keep_copies)
-    return open_store(folder)
-
-
 class Damaged(ValueError):
     """A store on disk is not what was written; the message says which file."""
 
@@ -197,7 +182,7 @@ def open_store(folder: Path, verify: bool | None = None) -> Store:
             notes=tuple(about["notes"]),
             counts=about["counts"],
         )
-    except (OSError, KeyError, TypeError, AttributeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (OSError, KeyError, TypeError, AttributeError, UserError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise Damaged(f"store.json cannot be read: {type(error).__name__}") from error
 
 
@@ -280,7 +265,7 @@ def _report(
 
 def _new(name: str, config: Mapping[str, Any] | None) -> Codec[Any]:
     kind = codecs.load(name)
-    return kind(kind.Config(**(config or {})))  # pyright: ignore[reportCallIssue]
+    return kind(settings.make(kind.Config, dict(config or {})))  # pyright: ignore[reportCallIssue]
 
 
 def _key(mark: str, name: str, codec: Codec[Any], fraction: float, keep_copies: bool) -> str:

@@ -9,7 +9,7 @@ real one, and the discriminator's slope is punished on both. The older games dif
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +26,7 @@ from aurify.nets.unet import channels_last
 from aurify.rng import Rng
 from aurify.spec import Grid
 
+Decay = Annotated[float, Field(ge=0, lt=1)]
 Loss = Literal["relativistic", "minimax", "nonsaturating", "hinge", "least_squares"]
 
 
@@ -47,7 +48,7 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     augment: float = Field(default=0.0, ge=0, le=1, description="strength of augmentation; planned: 1 below 5,000 samples")
     drop: float = Field(default=0.1, ge=0, lt=1, description="share of training samples whose label is hidden")
     lr: float = Field(default=1e-3, gt=0, description="learning rate of Adam, both networks")
-    betas: tuple[float, float] = Field(default=(0.0, 0.99), description="decay rates of Adam; no momentum in a game")
+    betas: tuple[Decay, Decay] = Field(default=(0.0, 0.99), description="decay rates of Adam; no momentum in a game")
 
 
 class Options(BaseModel, frozen=True, extra="forbid"):
