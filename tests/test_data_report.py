@@ -65,7 +65,7 @@ def test_the_report_counts_all_there_is(folder):
 def test_the_report_is_json_and_lines_that_name_every_section(folder):
     report = check(folder)
     assert json.loads(json.dumps(report.to_json()))["samples"] == 33
-    text = "\n".join(report.lines())
+    text = "\n".join(line for lines in report.sections().values() for line in lines)
     for words in ("33 readable", "1/torn.png", "near", "LICENSE.txt", "unlike labels", "hidden: 1", "train "):
         assert words in text, words
 

@@ -12,13 +12,11 @@ import torch
 from PIL import Image
 
 from aurify import atomic
-from aurify import codec as codecs
 from aurify.codecs.image import Image as ImageCodec
 from aurify.codecs.text import Text
 from aurify.data import files, store
 from aurify.data.scan import scan
-from aurify.data.source import open_source
-from aurify.data.store import Damaged, build, open_or_build, open_store
+from aurify.data.store import Damaged, open_or_build, open_store
 from aurify.errors import UserError
 from aurify.spec import Grid, Tokens
 
@@ -212,11 +210,9 @@ def test_nothing_readable_is_the_users_to_mend(tmp_path):
         open_or_build(tmp_path / "a")
 
 
-def test_build_takes_an_open_source(pictures):
-    source = open_source(pictures)
+def test_progress_ends_with_all(pictures):
     calls = []
-    made = build(source, codecs.load("image")(), 0.2, lambda done, total: calls.append((done, total)))
-    assert made.folder == open_or_build(pictures, fraction=0.2).folder
+    open_or_build(pictures, progress=lambda done, total: calls.append((done, total)))
     assert calls[-1][0] == calls[-1][1]
 
 

@@ -7,6 +7,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from aurify.data.report import check
 from aurify.data.source import open_source
 from aurify.errors import UserError
 from sources import png, read_all, tree
@@ -90,3 +91,52 @@ def test_tables_that_cannot_be_read_are_the_users_to_mend(tmp_path, name, data):
     (tmp_path / name).write_bytes(data)
     with pytest.raises(UserError):
         open_source(tmp_path / name)
+
+
+@pytest.fixture
+def narrow(monkeypatch):
+    """Limits that a small file passes: 100 kB whatever its size, else 20 times it."""
+    monkeypatch.setattr("aurify.data.archive.FREE_BYTES", 100_000)
+    monkeypatch.setattr("aurify.data.archive.MAX_RATIO", 20)
+
+
+def repeated(value: object, times: int, dictionary: bool) -> pyarrow.Table:
+    column = pyarrow.array([value]).take(pyarrow.array([0] * times))
+    return pyarrow.table({"text": column.dictionary_encode() if dictionary else column})
+
+
+@pytest.mark.parametrize("kind", ["csv.gz", "lines.csv.gz", "rows", "named rows", "long", "named long", "one value"])
+def test_tables_that_unpack_to_far_more_than_they_are_end_at_once(tmp_path, narrow, kind):
+    path = tmp_path / ("x.csv.gz" if "gz" in kind else "x.parquet")
+    if "gz" in kind:
+        line = b"a\n" if kind.startswith("lines") else b"a" * 100 + b"\n"
+        path.write_bytes(gzip.compress(b"text\n" + line * (200_000 // 100)))
+    elif kind == "one value":
+        pyarrow.parquet.write_table(repeated("a" * 200_000, 1, False), path, compression="zstd")
+    else:
+        value, times = ("a", 5000) if "rows" in kind else ("a" * 5000, 50)
+        pyarrow.parquet.write_table(repeated(value, times, "named" in kind), path, compression="zstd")
+    assert path.stat().st_size < 5000
+    with pytest.raises(UserError, match="20 times its size"):
+        open_source(path)
+
+
+def test_honest_tables_pass_the_limits(tmp_path, narrow):
+    rows = [{"text": f"line {i} {i**3:x}", "label": i % 3} for i in range(3000)]
+    table = pyarrow.Table.from_pylist(rows)
+    pyarrow.parquet.write_table(table, tmp_path / "x.parquet")
+    encoded = table.set_column(0, "text", table["text"].dictionary_encode())
+    pyarrow.parquet.write_table(encoded, tmp_path / "y.parquet")
+    text = "text,label\n" + "".join(f"{r['text']},{r['label']}\n" for r in rows)
+    (tmp_path / "z.csv.gz").write_bytes(gzip.compress(text.encode()))
+    for name in ("x.parquet", "y.parquet", "z.csv.gz"):
+        items = open_source(tmp_path / name).items
+        assert [(i.load(), i.label) for i in items] == [(r["text"], str(r["label"])) for r in rows]
+
+
+def test_whoever_gives_pairs_or_captions_learns_that_they_lead_nothing_yet(tmp_path):
+    (tmp_path / "p.csv").write_text("source,target\nhund,dog\nkatze,cat\n")
+    (tmp_path / "t.csv").write_text("text\nhund\n")
+    assert any("no family of this version learns from them" in n for n in open_source(tmp_path / "p.csv").notes)
+    assert any("no family of this version learns from them" in n for n in check(tmp_path / "p.csv").notes)
+    assert not any("no family" in n for n in open_source(tmp_path / "t.csv").notes)

@@ -25,6 +25,11 @@ Json = Annotated[bool, typer.Option("--json", help="print JSON lines for machine
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, mps")]
 Seed = Annotated[int, typer.Option(min=0, help="same seed, same result")]
 Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="any setting of `aurify list NAME`")]
+ColumnNames = Annotated[
+    list[str] | None,
+    typer.Option("--column", metavar="ROLE=NAME", help="column of a table: text, label, file, source, target, split"),
+]
+STOPPED = 130  # exit code of what was stopped, as shells give it
 
 
 def main() -> None:
@@ -42,10 +47,33 @@ def main() -> None:
         sys.exit(0)
 
 
+def print_version(asked: bool) -> bool:
+    if asked:
+        from aurify import __version__
+
+        print(f"aurify {__version__}")
+        raise typer.Exit
+    return asked
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=print_version, help="print the version and end")
+    ] = False,
+) -> None:
+    """What stands before the commands."""
+
+
 def screen(machine: bool = False) -> Any:
     from aurify.terminal import Screen
 
     return Screen(machine)
+
+
+def examples(*lines: str) -> str:
+    """What stands below a command's help, each line as it is."""
+    return "\b\nExamples:\n" + "\n".join(f"  aurify {line}" for line in lines)
 
 
 @app.command()
@@ -53,11 +81,13 @@ def demo(
     recipe: Annotated[str, typer.Argument(help="a name of `aurify list recipes`")] = "digits",
     minutes: Annotated[float | None, typer.Option(help="minutes of training instead of the recipe's")] = None,
     out: Annotated[str, typer.Option(help="where everything goes")] = "runs/demo",
+    machine: Json = False,
 ) -> None:
     """The main job end to end on real data: fetch, check, train, sample, measure."""
     from aurify.demo import run_demo
 
-    run_demo(recipe, minutes, out, screen())
+    if run_demo(recipe, minutes, out, screen(machine)) is None:
+        raise typer.Exit(STOPPED)
 
 
 @data_app.command("list")
@@ -74,58 +104,72 @@ def data_list(machine: Json = False) -> None:
 
 
 @data_app.command("get")
-def data_get(name: str, folder: str) -> None:
+def data_get(name: str, folder: str, machine: Json = False) -> None:
     """Fetch a set, check its hash, write it as an ordinary folder."""
     from pathlib import Path
 
     from aurify import catalog
 
-    show = screen()
+    show = screen(machine)
     path = catalog.get(name, Path(folder), show.say)
+    show.json({"name": name, "folder": str(path)})
     show.lines(name, [f"lies in {path}", f"next: aurify check {path}"])
 
 
-@app.command()
+@app.command(epilog=examples("check my-pictures", "check poems.zip", "check mails.csv --column text=body"))
 def check(
     path: str,
     codec: Annotated[str | None, typer.Option(help="read as this, where the kind is in doubt")] = None,
+    column: ColumnNames = None,
     machine: Json = False,
 ) -> None:
     """Data report: what is there, what is bad, what would be dropped and why."""
     from aurify.data.report import check as look
     from aurify.recipes import counted
+    from aurify.settings import parse_columns
 
     show = screen(machine)
-    report = look(path, codec, counted("reading", show.say))
+    report = look(path, codec, counted("reading", show.say), parse_columns(column or []))
     show.json(report.to_json())
     for title, lines in report.sections().items():
         show.lines(title, lines)
     if not report.samples:
         raise UserError(f"{path} holds no sample that can be read; see the list of unreadable files")
-    show.lines("next", [f"aurify train {path} --minutes 5"])
+    columns = "".join(f" --column {pair}" for pair in column or [])
+    show.lines("next", [f"aurify train {path} --minutes 5{columns}"])
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "train my-pictures --minutes 10 --out runs/first",
+        "train my-pictures --family gan --set loss=hinge --minutes 10",
+        "train mails.csv --column text=body --column label=folder --steps 2000",
+    )
+)
 def train(
     path: str,
     family: Annotated[str | None, typer.Option(help="a name of `aurify list families`; left out: by the data")] = None,
     codec: Annotated[str | None, typer.Option(help="a name of `aurify list codecs`; left out: by the data")] = None,
-    minutes: Annotated[float | None, typer.Option(help="the whole training, calibration included (default 5)")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="calibration and training; reading comes before (default 5)")
+    ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="steps instead of minutes")] = None,
     out: Annotated[str | None, typer.Option(metavar="RUN", help="the run folder to make; left out: runs/NAME")] = None,
     seed: Seed = 0,
+    column: ColumnNames = None,
     settings: Sets = None,
     device: Device = "auto",
     machine: Json = False,
 ) -> None:
     """Train a generative model on a folder, an archive or a table of your own data."""
     from aurify import recipes
-    from aurify.settings import parse
+    from aurify.settings import parse, parse_columns
 
     show = screen(machine)
     if minutes is not None and steps is not None:
         raise UserError("give --minutes or --steps, not both")
-    wish = recipes.Wish(path, family, codec, minutes, steps, out, seed, parse(settings or []), device)
+    columns = parse_columns(column or [])
+    wish = recipes.Wish(path, family, codec, minutes, steps, out, seed, parse(settings or []), device, columns)
     run = recipes.start(wish, show.say, lambda plan: show.lines("plan", plan.lines()))
     follow(run, device, show)
 
@@ -139,21 +183,31 @@ def resume(run: str, device: Device = "auto", machine: Json = False) -> None:
 
 
 def follow(run: Any, device: str, show: Any) -> None:
-    """Trains a run and says what to do with it."""
+    """Trains a run and says what to do with it; one that was stopped ends with exit code 130."""
     from aurify import loop
-    from aurify.events import Done
+    from aurify.events import Done, Notice
 
     last = show.follow(loop.train(run, device))
     if isinstance(last, Done):
         label = f" --label {run.cond.labels[0]}" if run.cond.labels else ""
         show.lines("done", [f"the run is {run.path}", f"next: aurify sample {run.path} -n 16{label} --out samples"])
+    elif isinstance(last, Notice) and last.kind == "stopped":
+        raise typer.Exit(STOPPED)
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "sample runs/first -n 100 --label cat --out cats",
+        "sample runs/first -n 100 --label cat --set guidance=2.5 --out closer-cats",
+        'sample runs/plays -n 1 --prefix "ROMEO:" --set temperature=0.8',
+    )
+)
 def sample(
     run: str,
     n: Annotated[int, typer.Option("-n", min=1, help="how many")] = 16,
-    out: Annotated[str | None, typer.Option(help="folder for the files; left out: text goes to the screen")] = None,
+    out: Annotated[
+        str | None, typer.Option(help="folder for the files; left out: text to the screen, others to RUN/samples")
+    ] = None,
     seed: Seed = 0,
     first: Annotated[int, typer.Option(min=0, help="index of the first sample of this seed")] = 0,
     label: Annotated[list[str] | None, typer.Option(help="what to make; several are gone through in turn")] = None,
@@ -171,17 +225,33 @@ def sample(
     from aurify.settings import parse
 
     show, opened, options = screen(machine), Run.load(run), parse(settings or [])
-    asked = label[0] if label and len(label) == 1 else label
-    if out is None and n == 1 and hasattr(opened.codec, "pieces"):
-        for piece in sampling.stream(opened, seed, asked, prefix, stop, **options):  # pyright: ignore[reportArgumentType]
-            print(piece, end="", flush=True)
-        print()
-        return
-    made = sampling.sample(opened, n, seed, asked, prefix, stop, first, checkpoint, **options)
+    asked: dict[str, Any] = {"seed": seed, "label": label[0] if label and len(label) == 1 else label}
+    asked |= {"prefix": prefix, "stop": stop, "first": first, "checkpoint": checkpoint}
+    if both := sorted(asked.keys() & options.keys()):
+        raise UserError(f"{both[0]} is an option of its own: say --{both[0]}, not --set {both[0]}=...")
+    asked |= options
+    if out is None and hasattr(opened.codec, "pieces"):
+        return to_screen(opened, n, asked, show)
     folder = Path(out) if out else opened.path / "samples"
+    made = sampling.sample(opened, n, **asked)
     paths = list(show.track(sampling.write(opened, made, folder), "sampling", n))
     show.json({"folder": str(folder), "files": [p.name for p in paths]})
     show.lines("samples", [f"{n} in {folder}", *([f"at a glance: {paths[-1]}"] if n > 1 else [])])
+
+
+def to_screen(run: Any, n: int, asked: dict[str, Any], show: Any) -> None:
+    """Texts as they are made, a rule between them; one alone letter by letter."""
+    from aurify import sample as sampling
+
+    if n == 1 and not show.machine:
+        for piece in sampling.stream(run, **asked):
+            print(piece, end="", flush=True)
+        print()
+        return
+    for k, made in enumerate(sampling.sample(run, n, **asked)):
+        show.json({"index": made.index, "text": made.native, "record": made.record})
+        if not show.machine:
+            print(f"\n--------\n\n{made.native}" if k else made.native, flush=True)
 
 
 @app.command()
@@ -200,7 +270,7 @@ def evaluate(
     """Is it worth anything? Figures with floor, baselines and interval, the copying alarm, and a verdict."""
     from pathlib import Path
 
-    from aurify.evaluate import of_folder, of_run
+    from aurify.evaluate import of_folder, of_run, on_screen
     from aurify.run import Run
     from aurify.settings import parse
 
@@ -210,12 +280,13 @@ def evaluate(
         refuse("a run knows its own data", **{"--reference": reference, "--train": train})
         opened, folder, asked = Run.load(run), Path(out) if out else None, parse(settings or [])
         stream = of_run.evaluate(opened, n or of_run.N, seed, asked, checkpoint or "last", folder)
-        show_report(stream, folder or opened.path / "report", machine)
+        on_screen.report(stream, folder or opened.path / "report", screen(machine))
         return
     refuse("all samples of a folder are judged as they are", **{"-n": n, "--checkpoint": checkpoint, "--set": settings})
     if reference is None:
         raise UserError("--samples needs --reference: real samples that the model has not seen")
-    show_report(of_folder.evaluate(str(samples), reference, train, out or "report", seed), out or "report", machine)
+    stream = of_folder.evaluate(str(samples), reference, train, out or "report", seed)
+    on_screen.report(stream, out or "report", screen(machine))
 
 
 def refuse(why: str, **options: Any) -> None:
@@ -223,18 +294,6 @@ def refuse(why: str, **options: Any) -> None:
     given = [name for name, value in options.items() if value is not None and value is not False]
     if given:
         raise UserError(f"leave out {' and '.join(given)}: {why}")
-
-
-def show_report(stream: Any, folder: Any, machine: bool) -> None:
-    """Follows an evaluation and tells what it found."""
-    from aurify.evaluate.told import sections
-
-    show = screen(machine)
-    report = show.until(stream, "evaluating")
-    show.json(report.to_json())
-    for title, lines in sections(report).items():
-        show.lines(title, lines)
-    show.lines("report", [f"{folder}/report.html", f"repeat it with: {report.command}"])
 
 
 @app.command()
@@ -250,40 +309,17 @@ def compare(
     machine: Json = False,
 ) -> None:
     """Runs, or families trained for the occasion, under one protocol with paired intervals."""
-    from aurify.evaluate import compare_wish
+    from aurify.evaluate import compare_wish, on_screen
 
     if not families:
         refuse("they go with --families", **{"--minutes": minutes, "--seeds": seeds})
     terms = (5.0 if minutes is None else minutes, seeds or 1)
     wish = compare_wish.Wish(tuple(paths), families, *terms, out, n, seed, checkpoint)
     try:
-        show_comparison(wish, screen(machine))
+        on_screen.comparison(wish, screen(machine))
     except KeyboardInterrupt:
         print(f"aurify: stopped; what is done is kept. Go on with: {wish.command}", file=sys.stderr)
-        raise typer.Exit(130) from None
-
-
-def show_comparison(wish: Any, show: Any) -> None:
-    """Trains what has to be trained, compares, and tells what was found. Stopped, it compares nothing."""
-    from pathlib import Path
-
-    from aurify import loop
-    from aurify.evaluate import compare_files, compare_told, compare_wish
-    from aurify.events import Done
-
-    sides = wish.sides(show.say)
-    for run in compare_wish.in_turn(sides) if wish.families else ():
-        show.say(f"training {run.path.name}")
-        if not isinstance(show.follow(loop.train(run), run.path.name), Done):
-            raise KeyboardInterrupt
-    found = show.until(wish.compared(sides), "comparing")
-    written = compare_files.save(found, Path(wish.out))
-    show.json(compare_files.to_json(found))
-    show.table(compare_told.rows(found))
-    word, why = compare_told.headline(found)
-    principal = [d.sentence for d in found.differences if d.figure == found.principal]
-    show.lines(word, [why, *principal, *found.notes])
-    show.lines("report", [str(written), f"repeat it with: {found.command}"])
+        raise typer.Exit(STOPPED) from None
 
 
 @app.command()
@@ -298,33 +334,18 @@ def judge(
     machine: Json = False,
 ) -> None:
     """Blind comparison by people: a page to judge by, or the terminal; then the score with its interval."""
-    from aurify.evaluate import human, human_terminal
+    from aurify.evaluate import human, on_screen
     from aurify.evaluate.judging import Judging
     from aurify.run import Run
 
     show, judging = screen(machine), Judging.of(Run.load(run), against, checkpoint)
     if answers is not None:
         refuse("the answers tell it", **{"-n": n, "--seed": seed, "--terminal": terminal})
-        show_preference(judging.outcome(human.read_answers(answers)), show)
+        on_screen.preference(judging.outcome(human.read_answers(answers)), show)
         return
     if terminal:
         refuse("on the terminal a person is asked", **{"--json": machine})
-    blind = show.until(judging.begin(n, seed), "sampling")
-    show.json({"page": str(judging.page), "key": str(judging.key), "pairs": len(blind.trials)})
-    show.lines("page", [f"{judging.page}: open it, judge, save the result", f"keep {judging.key} apart"])
-    show.lines("then", [f"{judging.command} --answers RESULT.json"])
-    if terminal:
-        given = human_terminal.interview(blind, judging.answers, judging.run.codec, input, print)
-        left = len(blind.trials) - len(given.answers)
-        show_preference(judging.outcome(given), show)
-        if left:
-            show.lines(f"{left} of {len(blind.trials)} pairs are left", [f"go on with: {judging.command} --terminal"])
-
-
-def show_preference(found: Any, show: Any) -> None:
-    """Who was preferred, in numbers or in words."""
-    show.json(found.to_json())
-    show.lines("preference", found.sentences())
+    on_screen.pairs(judging, (n, seed), terminal, show)
 
 
 @app.command("list")

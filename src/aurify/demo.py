@@ -14,8 +14,11 @@ from aurify.run import Run
 from aurify.spec import Grid
 
 
-def run_demo(name: str, minutes: float | None, out: str, screen: Any) -> Run:
-    """Runs a recipe; the data is kept under home()/data, the run under `out` (numbered if that is taken)."""
+def run_demo(name: str, minutes: float | None, out: str, screen: Any) -> Run | None:
+    """Runs a recipe; the data is kept under home()/data, the run under `out` (numbered if that is taken).
+
+    None where the training was stopped; it can be resumed.
+    """
     known = recipes.names()
     if name not in known:
         raise UserError(f"there is no recipe {name!r}.{nearest(name, list(known))} There are: {', '.join(known)}")
@@ -28,11 +31,11 @@ def run_demo(name: str, minutes: float | None, out: str, screen: Any) -> Run:
     run = recipes.start(recipes.Wish(**asked), screen.say, lambda plan: screen.lines("plan", plan.lines()))
     last = screen.follow(loop.train(run))
     if not isinstance(last, Done):
-        return run
+        return None
     took = f"training took {last.seconds:.0f} s of {run.card.plan['seconds']:.0f} predicted"
     overview = show_samples(run, screen)
-    if isinstance(run.spec, Grid) and run.cond.width:
-        measure(run, screen)
+    figures = measure(run, screen) if isinstance(run.spec, Grid) and run.cond.width else None
+    screen.json({"run": str(run.path), "overview": str(overview), "figures": figures})
     label = f" --label {run.cond.labels[-1]}" if run.cond.labels else ""
     screen.lines(
         "done",
@@ -64,19 +67,12 @@ def show_samples(run: Run, screen: Any) -> Path:
     return overview
 
 
-def measure(run: Run, screen: Any) -> None:
+def measure(run: Run, screen: Any) -> dict[str, Any]:
     """The figures by label, shown and kept in the run."""
     screen.say("measuring 1,000 samples with an independent judge")
-    figures: ByLabel | None = None
-    with screen.bar("measuring") as bar:
-        task = bar.add_task("measuring", total=100, loss="")
-        for found in by_label(run):
-            if isinstance(found, ByLabel):
-                figures = found
-            else:
-                bar.update(task, description=found[0], completed=100 * found[1])
-    assert figures is not None
+    figures: ByLabel = screen.until(by_label(run), "measuring")
     folder = run.path / "report"
     folder.mkdir(exist_ok=True)
     (folder / "by_label.json").write_text(strict_json(figures.to_json()) + "\n")
     screen.lines("figures", figures.lines())
+    return figures.to_json()

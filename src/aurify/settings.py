@@ -22,6 +22,17 @@ def parse(pairs: list[str]) -> dict[str, Any]:
     return found
 
 
+def parse_columns(pairs: list[str]) -> dict[str, str]:
+    """["text=body", "label=kind"] -> {"text": "body", "label": "kind"}: the column of a table for a role."""
+    found: dict[str, str] = {}
+    for pair in pairs:
+        role, equals, column = pair.partition("=")
+        if not equals or not role or not column:
+            raise UserError(f"--column takes role=name, such as --column text=body; got {pair!r}")
+        found[role.strip()] = column
+    return found
+
+
 def share_out(settings: dict[str, Any], owners: dict[str, type[BaseModel]]) -> dict[str, dict[str, Any]]:
     """Each setting to the configuration that has a field of its name; "training.seed" names the owner.
 

@@ -1,5 +1,6 @@
 """How a person sees a training: a line that moves, previews, figures and notices."""
 
+import time
 from collections.abc import Iterable
 from contextlib import nullcontext
 from typing import Any
@@ -12,6 +13,22 @@ from rich.text import Text
 
 from aurify import events
 from aurify.events import Event
+
+QUIET = 10.0  # seconds between two lines about one long thing, where no line can move
+
+
+class Pace:
+    """Whether it is time for a line: after ten seconds, then at intervals that grow to a tenth of what has passed."""
+
+    def __init__(self) -> None:
+        self.began = self.said = time.monotonic()
+
+    def due(self) -> bool:
+        now = time.monotonic()
+        if now - self.said < max(QUIET, (now - self.began) / 10):
+            return False
+        self.said = now
+        return True
 
 
 class Screen:
@@ -61,6 +78,7 @@ class Screen:
     def follow(self, stream: Iterable[Event], title: str = "training") -> Event | None:
         """Shows every event of a training; returns the last one."""
         last: Event | None = None
+        pace = Pace()
         with self.bar(title) if not self.machine else nullcontext() as bar:
             task = bar.add_task(title, total=None, loss="") if bar else None
             for event in stream:
@@ -72,9 +90,18 @@ class Screen:
                         f"{k.removesuffix('/loss')} {v:.4f}" for k, v in event.losses.items() if k.endswith("/loss")
                     )
                     bar.update(task, total=event.steps, completed=event.step, loss=f"{loss}  {event.rate:.0f}/s")
+                    if not self.out.is_terminal and event.step < event.steps and pace.due():
+                        self.plain(event, loss)
                 else:
                     self.show(event)
         return last
+
+    def plain(self, event: events.Progress, loss: str) -> None:
+        """A progress line for a file or a log."""
+        from aurify.plan import clock
+
+        done = f"step {event.step:,} of {event.steps:,}  {loss}  {event.rate:.0f}/s"
+        self.out.print(Text(f"{done}  about {clock(event.eta)} left", style="dim"), soft_wrap=True)
 
     def show(self, event: Event) -> None:
         match event:
@@ -93,7 +120,7 @@ class Screen:
                 pass
 
     def bar(self, title: str) -> Progress:
-        """A progress line with ETA; on a screen that is a file it prints nothing that moves."""
+        """A progress line with ETA; on a screen that is a file it prints nothing, because nothing there can move."""
         columns = (
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -106,14 +133,19 @@ class Screen:
         return Progress(*columns, console=self.out, disable=not self.out.is_terminal, transient=True)
 
     def track(self, things: Iterable[Any], title: str, total: float) -> Iterable[Any]:
-        """The things as they come, with a progress line."""
+        """The things as they come, with a progress line; where none can move, a line now and then."""
+        from aurify.recipes import counted
+
         if self.machine:
             yield from things
             return
+        plain = counted(title, self.say, QUIET)
         with self.bar(title) as bar:
             task = bar.add_task(title, total=total, loss="")
-            for thing in things:
+            for done, thing in enumerate(things, 1):
                 bar.advance(task)
+                if not self.out.is_terminal:
+                    plain(done, int(total))
                 yield thing
 
     def until(self, stream: Iterable[Any], title: str) -> Any:

@@ -35,10 +35,6 @@ class Batches:
         self.split, self.size, self.seed, self.n = split, size, seed, len(split)
         self._epochs: OrderedDict[int, Int[np.ndarray, " n"]] = OrderedDict()
 
-    def epoch_of(self, step: int) -> int:
-        """The epoch in which this step's batch begins."""
-        return step * self.size // self.n
-
     def at(self, step: int, start: int = 0, stop: int | None = None) -> tuple[Tensor, Tensor]:
         """Rows [start, stop) of the batch of a step: stored values and labels, as `Split.rows` gives them.
 

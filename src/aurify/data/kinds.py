@@ -18,6 +18,7 @@ STRAY = 0.05  # a second kind below this share of the files is dropped, not aske
 TABLES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")  # never taken for plain text
 PROBES = 16  # files whose first bytes are looked at for each ending
 HEAD = 512  # bytes of a file's start
+TELLING = 16  # bytes below which the first ones tell nothing: any letter is a text
 
 FIRST_BYTES = (
     (rb"\x89PNG\r\n\x1a\n", ".png"),

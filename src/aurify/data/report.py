@@ -83,10 +83,6 @@ class DataReport:
         }
         return {title: lines for title, lines in found.items() if lines}
 
-    def lines(self) -> list[str]:
-        """The whole report as plain lines."""
-        return [line for title, lines in self.sections().items() for line in (title, *(f"  {x}" for x in lines))]
-
     def _samples(self) -> Iterator[str]:
         text = f", {self.characters:,} characters" if self.characters else ""
         yield f"{self.samples:,} readable in {self.path} (codec {self.codec}){text}"

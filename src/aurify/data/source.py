@@ -65,7 +65,7 @@ def open_source(path: str | Path, codec_name: str | None = None, columns: Column
     if not source.items:
         why = "".join(f"; {name}: {why}" for name, why in source.bad[:3])
         raise UserError(f"{path} holds no sample that codec {source.codec!r} can read{why}")
-    return _without_sole_label(replace(source, columns=dict(columns or {})))
+    return _with_texts_told(_without_sole_label(replace(source, columns=dict(columns or {}))))
 
 
 def form(path: Path) -> str:
@@ -160,7 +160,13 @@ def _of_file(path: Path, asked: str | None, columns: Columns | None) -> Source:
         return _of_values(path, items, [], asked, notes)
     if suffix in table.SUFFIXES:
         return _of_table(path, suffix, asked, columns)
-    names = kinds.readers().get(suffix) or kinds.readers().get(kinds.sniff(_head(path)) or "", ())
+    head = _head(path)
+    names = kinds.readers().get(suffix) or kinds.readers().get(kinds.sniff(head) or "", ())
+    if not asked and names and suffix not in kinds.readers() and len(head) < kinds.TELLING:
+        raise UserError(
+            f"{path} has no known ending, and its {len(head)} byte{'s' if len(head) > 1 else ''} are too few to tell "
+            "what it is; give it the ending of its kind, such as .txt, or say which codec reads it with --codec"
+        )
     codec = asked or next(iter(names), None)
     if codec is None:
         raise UserError(f"{path} is of no form that is read; give {FORMS}")
@@ -188,7 +194,7 @@ def _of_table(path: Path, suffix: str, asked: str | None, columns: Columns | Non
     if not items and not bad:
         raise UserError(
             f"{path} has the columns {', '.join(rows.columns) or 'none'}; it needs a column text, or file_name, "
-            "or source and target (or say which is which with columns)"
+            "or source and target (or say which is which, such as --column text=NAME)"
         )
     notes = [f"columns: {', '.join(f'{role} = {column}' for role, column in roles.items())}"]
     return _of_values(path, items, bad, asked, notes)
@@ -223,3 +229,11 @@ def _without_sole_label(source: Source) -> Source:
     note = f"all samples have the one label {labels.pop()!r}, which tells nothing apart; it is left out"
     items = tuple(replace(item, label=None) for item in source.items)
     return replace(source, items=items, notes=(*source.notes, note))
+
+
+def _with_texts_told(source: Source) -> Source:
+    """Captions and the sources of pairs lead nothing yet, and whoever has written them must know."""
+    if all(item.text is None for item in source.items):
+        return source
+    note = "captions and source texts are kept with the samples, but no family of this version learns from them"
+    return replace(source, notes=(*source.notes, note))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from aurify.codec import Unreadable
+from aurify.data import archive
 from aurify.data.item import Item, constant, file_bytes
 from aurify.errors import UserError
 
@@ -30,6 +31,9 @@ SPLITS = {
     **dict.fromkeys(("test", "testing"), "test"),
 }
 MAX_BYTES = 8 * 2**30  # of one table, unpacked
+ROW_BYTES = 64  # that a row costs at least, whatever is in it
+ROWS = 1024  # of a parquet file, unpacked at a time
+BLOCK = 2**20  # bytes of a .gz, unpacked at a time
 
 Bad = tuple[str, str]  # name, why
 
@@ -138,7 +142,19 @@ def _parquet(data: bytes, name: str) -> Table:
     import pyarrow.parquet
 
     try:
-        table = pyarrow.parquet.read_table(pyarrow.BufferReader(data))
+        schema = pyarrow.parquet.read_schema(pyarrow.BufferReader(data))
+        texts = [f.name for f in schema if f.type in (pyarrow.string(), pyarrow.binary())]
+        file = pyarrow.parquet.ParquetFile(pyarrow.BufferReader(data), read_dictionary=texts)
+        about, size = file.metadata, 0
+        groups = [about.row_group(i) for i in range(about.num_row_groups)]
+        stated = about.num_rows * (ROW_BYTES + 8 * about.num_columns)  # repeated values take no room in a file
+        _check_volume(name, max(stated, sum(group.total_byte_size for group in groups)), len(data))
+        batches = []
+        for batch in file.iter_batches(ROWS):
+            size += sum(map(_unpacked_size, batch.columns))
+            _check_volume(name, size, len(data))
+            batches.append(batch)
+        table = pyarrow.Table.from_batches(batches, file.schema_arrow)
     except (pyarrow.ArrowException, OSError) as error:
         raise UserError(f"{name} is no valid parquet file ({str(error).splitlines()[0]})") from None
     if len(set(table.column_names)) < len(table.column_names):
@@ -147,22 +163,47 @@ def _parquet(data: bytes, name: str) -> Table:
     return Table(columns, range(1, table.num_rows + 1))
 
 
+def _unpacked_size(column: Any) -> int:
+    """Bytes of a column's values, also of those that it holds once and names often."""
+    import pyarrow
+    import pyarrow.compute
+
+    if not pyarrow.types.is_dictionary(column.type):
+        return column.nbytes
+    if not pyarrow.types.is_string(column.type.value_type) and not pyarrow.types.is_binary(column.type.value_type):
+        return column.dictionary_decode().nbytes
+    lengths = pyarrow.compute.call_function("binary_length", [column.dictionary]).take(column.indices)
+    return pyarrow.compute.call_function("sum", [lengths]).as_py() or 0
+
+
 def read_whole(path: Path) -> bytes:
     """A file's bytes, unpacked if its name ends in .gz.
 
     Raises:
-        UserError: unreadable, damaged, or unpacking beyond 8 GiB.
+        UserError: unreadable, damaged, or unpacking to more than honest data does.
     """
     try:
         if path.suffix.lower() != ".gz":
             return path.read_bytes()
+        packed, data, rows = path.stat().st_size, bytearray(), 0
         with gzip.open(path) as stream:
-            data = stream.read(MAX_BYTES + 1)
+            while block := stream.read(BLOCK):
+                data += block
+                rows += block.count(b"\n")
+                _check_volume(str(path), len(data) + ROW_BYTES * rows, packed)
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
-    if len(data) > MAX_BYTES:
-        raise UserError(f"{path} unpacks to more than {MAX_BYTES // 2**30} GiB; give it as a folder of files")
-    return data
+    return bytes(data)
+
+
+def _check_volume(name: str, size: int, packed: int) -> None:
+    """Raises: UserError for more bytes or compression than honest data has; the limits are those of archives."""
+    if size > MAX_BYTES:
+        raise UserError(f"{name} unpacks to more than {MAX_BYTES // 2**30} GiB; give it as a folder of files")
+    if size > archive.FREE_BYTES and size > archive.MAX_RATIO * packed:
+        raise UserError(
+            f"{name} unpacks to more than {archive.MAX_RATIO} times its size, as a bomb does; unpack it with care"
+        )
 
 
 def label_of(value: Any) -> str | None:
