@@ -1,7 +1,6 @@
-"""Metrics on features and probabilities: closed forms, brute force, laws over every one found by name, calibration."""
+"""Metrics on features and probabilities: closed forms and brute force; for laws see test_metric_laws."""
 
 import math
-from itertools import pairwise
 
 import pytest
 import torch
@@ -9,57 +8,9 @@ import torch
 from aurify.evaluate import interval, metric, neighbours
 from aurify.evaluate.metric import Blocks
 from aurify.evaluate.metrics import fld, mmd
+from faults import SCALES, F, N, draw, value
 
-LOOKING = [
-    name
-    for name in metric.names()
-    if metric.load(name).of in ("features", "probabilities") and name != "mauve"  # of clusters found by chance
-]
 NEIGHBOURLY = ("precision", "recall", "density", "coverage")
-
-N, F = 240, 8
-SCALES = torch.linspace(1.5, 0.3, F, dtype=torch.float64)  # features are never alike
-STRETCHED = torch.tensor([0.7, 1, 1, 1, 1, 1, 1.5, 1.5]).double()
-MODES = torch.tensor([[2.0, 0, 0, 0, 0, 0, 0, 0], [-2, 0, 1, 0, 0, 0, 0, 0], [0, 2, -2, 0, 0, 0, 0, 0]]).double()
-
-
-def draw(n, seed, modes=3):
-    """Three modes in F features; their probabilities by distance."""
-    g = torch.Generator().manual_seed(seed)
-    which = torch.randint(modes, (n,), generator=g)
-    return MODES[which] + 0.8 * SCALES * torch.randn(n, F, generator=g, dtype=torch.float64)
-
-
-def probabilities(x):
-    return torch.softmax(-(x[:, None] - MODES).square().sum(2), 1)
-
-
-def seen(name, x):
-    return probabilities(x) if metric.load(name).of == "probabilities" else x
-
-
-def value(name, real, made):
-    return metric.load(name)().value(seen(name, real), seen(name, made))
-
-
-def faults(name, x, degree, seed):
-    """x with a failure, in features; degree 0 is none."""
-    g = torch.Generator().manual_seed(seed)
-    if name == "noise":
-        return x + degree * torch.randn(x.shape, generator=g, dtype=torch.float64)
-    if name == "blur":  # what varies least is lost first
-        return x.mean(0) + (x - x.mean(0)) * SCALES ** (2 * degree) / SCALES[0] ** (2 * degree)
-    if name == "repeats":
-        return x[torch.arange(len(x)) % max(2, round(len(x) * 0.3**degree))]
-    nearest = (x[:, None] - MODES).square().sum(2).argmin(1)
-    return x[nearest < 3 - degree][torch.arange(len(x)) % int((nearest < 3 - degree).sum())]
-
-
-def badness(name, real, made):
-    """How far from the best there is."""
-    better, found = metric.load(name).better, value(name, real, made)
-    aim = value(name, real, draw(len(made), 999)) if better == "real" else 0
-    return {"lower": found, "higher": -found, "real": abs(found - aim)}[better]
 
 
 # --- closed forms and brute force
@@ -241,51 +192,20 @@ def test_the_likelihood_of_features_is_that_of_the_mixture_at_its_best_width():
     assert float(fld.peaks(curve)) == pytest.approx(2 - 3 * math.log(40 / 3) - 3, rel=1e-12)
 
 
-# --- laws, for every metric found by name
-
-ITSELF = {
-    "frechet": 0, "precision": 1, "recall": 1, "density": 1.2, "coverage": 1, "diversity": 1, "rank": 1, "fld": 0
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", LOOKING)
-def test_a_set_with_itself_is_at_its_best(name):
-    """Density counts each sample's own ball: (k + 1) / k. U-statistics leave pairs of a sample and itself out on one
-    side only and go below zero. The classifier score is then that of real samples."""
-    x = draw(N, 1)
-    found = value(name, x, x)
-    if name in ITSELF:
-        assert found == pytest.approx(ITSELF[name], abs=1e-9)
-    elif metric.load(name).better == "real":
-        assert found == value(name, draw(N, 2), x)
-    else:
-        assert metric.load(name).better == "lower" and found <= 0
+def test_duplicates_are_what_could_be_left_out():
+    one, real, made = metric.load("duplicates")(), draw(50, 1), draw(40, 2)
+    assert one.value(real, made) == 0
+    made[10:20] = made[0]  # eleven are one
+    made[20:22] = made[1] + 1e-3  # three are nearly one
+    assert one.value(real, made) == pytest.approx((10 + 2) / 40)
+    assert one.value(real, made[:1].expand(40, -1).clone()) == pytest.approx(39 / 40)
 
 
-@pytest.mark.parametrize("name", LOOKING)
-def test_the_order_of_samples_does_not_matter(name):
-    real, made = draw(N, 1), draw(N - 40, 2) + 0.3
-    first, second = torch.randperm(len(real)), torch.randperm(len(made))
-    assert value(name, real[first], made[second]) == pytest.approx(value(name, real, made), rel=1e-9)
-
-
-@pytest.mark.parametrize(("name", "fault"), [(n, f) for n in LOOKING for f in metric.load(n).sees])
-def test_a_metric_grows_worse_with_each_failure_it_claims_to_see(name, fault):
-    real, made = draw(600, 1), draw(600, 2)
-    degrees = (0, 0.5, 1, 2) if fault == "noise" else (0, 1, 2)
-    found = [badness(name, real, faults(fault, made, degree, 3)) for degree in degrees]
-    assert all(b > a for a, b in pairwise(found)), found
-
-
-@pytest.mark.parametrize("sizes", [(N, N), (150, 210)])
-@pytest.mark.parametrize("name", LOOKING)
-def test_leaving_out_a_block_is_the_figure_of_the_others(name, sizes):
-    real, made = (seen(name, x) for x in (draw(sizes[0], 1), draw(sizes[1], 2) * 1.1))
-    blocks = Blocks(interval.block_of(sizes[0], 0), interval.block_of(sizes[1], 1))
-    one = metric.load(name)()
-    fast, slow = one.without(real, made, blocks), metric.Metric.without(one, real, made, blocks)
-    assert len(fast) == interval.BLOCKS
-    assert torch.allclose(fast, slow, rtol=1e-9, atol=1e-9)
+def test_the_perceptual_distance_is_that_of_the_loops():
+    real, made = draw(30, 1), draw(20, 2)
+    far = [min(float((y - x).norm()) for x in real) for y in made]
+    usual = [min(float((x - z).norm()) for k, z in enumerate(real) if k != i) for i, x in enumerate(real)]
+    assert value("perceptual", real, made) == pytest.approx(sum(far) / 20 / (sum(usual) / 30), rel=1e-9)
 
 
 @pytest.mark.parametrize("name", NEIGHBOURLY)
@@ -296,95 +216,6 @@ def test_leaving_out_a_block_is_right_where_many_are_copies(name):
     one = metric.load(name)()
     fast, slow = one.without(real, made, blocks), metric.Metric.without(one, real, made, blocks)
     assert torch.allclose(fast, slow, rtol=1e-12)
-
-
-@pytest.mark.parametrize("name", [n for n in LOOKING if isinstance(metric.load(n)(), interval.Local)])
-def test_the_figures_of_selections_are_those_of_the_selected(name):
-    real, made = draw(150, 1), draw(130, 2) * 1.1
-    left, right = torch.rand(150, 6) < 0.5, torch.rand(130, 6) < 0.5
-    one = metric.load(name)()
-    truth = [one.value(real[left[:, c]], made[right[:, c]]) for c in range(6)]
-    assert one.of_selections(real, made, left, right).tolist() == pytest.approx(truth, rel=1e-12)
-
-
-@pytest.mark.parametrize("name", LOOKING)
-def test_the_fewest_samples_a_metric_states_are_enough(name):
-    n = max(metric.load(name).smallest, F + 1 if name == "frechet" else 0)
-    found = interval.measure(metric.load(name)(), seen(name, draw(n, 1)), seen(name, draw(n, 2)))
-    assert all(map(math.isfinite, (found.value, *found.interval)))
-
-
-# --- calibration: what 95 % means
-
-
-def planted(n, seed):
-    """Two Gaussians in 8 features, moved and stretched against each other, and as probabilities of four labels."""
-    g = torch.Generator().manual_seed(seed)
-    x, y = torch.randn(2, n, F, generator=g, dtype=torch.float64)
-    return x * SCALES, y * SCALES * STRETCHED + 0.45
-
-
-def labels(x):
-    return torch.softmax(-(x[:, None] - 2 * torch.eye(4, F, dtype=torch.float64)).square().sum(2), 1)
-
-
-def calibrated(name, n, seed):
-    sets = planted(n, seed)
-    return tuple(map(labels, sets)) if metric.load(name).of == "probabilities" else sets
-
-
-def population(name):
-    """The figure of infinitely many samples: in closed form, or by two million independent pairs."""
-    if name == "frechet":
-        return float((SCALES - SCALES * STRETCHED).square().sum() + F * 0.45**2)
-    (x, y), (u, v) = calibrated(name, 2_000_000, -1), calibrated(name, 2_000_000, -2)
-    if name == "inception_score":
-        return metric.load(name)().value(x, y)
-
-    def means(k):
-        return [float(k(a, b).mean()) for a, b in ((x, u), (y, v), (x, v))]
-
-    if name == "diversity":
-        real, made, _ = means(lambda a, b: (a - b).norm(dim=1))
-        return made / real
-    s2 = float((x - u).square().sum(1).median())
-    xx, yy, xy = means({
-        "kid": lambda a, b: ((a * b).sum(1) / F + 1) ** 3,
-        "mmd": lambda a, b: (-(a - b).square().sum(1) / (2 * s2)).exp(),
-    }[name])  # fmt: skip
-    return xx + yy - 2 * xy
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", LOOKING)
-def test_an_interval_of_95_percent_holds_the_truth_in_95_percent(name):
-    """The truth is the population's figure where the metric claims it, else the expectation at this n. 400 repeats
-    have a standard error of 1.1 %; the quick ones are repeated more often."""
-    one = metric.load(name)()
-    repeats = 400 if isinstance(one, interval.Local) or name == "mmd" else 1000
-    if one.unbiased:
-        truth = population(name)
-    else:
-        truth = sum(one.value(*calibrated(name, 300, 10_000 + s)) for s in range(400)) / 400
-    found = [interval.measure(one, *calibrated(name, 300, s), s).interval for s in range(repeats)]
-    share = sum(low <= truth <= high for low, high in found) / repeats
-    assert 0.93 <= share <= 0.97, share
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", LOOKING)
-def test_two_halves_of_the_same_data_are_seldom_called_different(name):
-    """Both against a shared reference: a set of samples, and the floor that stands beside it. At most 5 % of the time,
-    give or take two standard errors of the count: intervals of 95 % that are exact are wrong in 5 %."""
-    one = metric.load(name)()
-    repeats = 200 if isinstance(one, interval.Local) or name == "mmd" else 1000
-    different = 0
-    for s in range(repeats):
-        reference, half, other = seen(name, draw(600, s)).split(200)
-        floor, made = (interval.measure(one, reference, x, s) for x in (half, other))
-        low, high = interval.difference(made, floor).interval
-        different += not low <= 0 <= high
-    assert different <= 0.05 * repeats + 2 * math.sqrt(0.05 * 0.95 * repeats), different / repeats
 
 
 @pytest.mark.parametrize(("apart", "value"), [(0.0, 1.0), (1e3, 0.0)])

@@ -9,14 +9,12 @@ import pytest
 import torch
 
 from aurify.evaluate import interval, metric
-from aurify.evaluate.metric import Blocks, Metric
-from aurify.evaluate.metrics.distinct import rarefied
 from aurify.evaluate.metrics.self_bleu import nearest
+from aurify.evaluate.variety import rarefied
 from aurify.evaluate.words import WORD, Words
 from prose import prose, shuffled
 
-TEXTS = ("characters", "distinct", "lengths", "repetition", "self_bleu")
-LIKELIHOODS = ("bits_per_character", "nats", "perplexity")
+TEXTS = [name for name in metric.names() if metric.load(name).of == "texts"]
 FAULTS = {
     "shuffled-words": shuffled,
     "repeats": lambda texts: [texts[i % (len(texts) // 10)] for i in range(len(texts))],
@@ -88,12 +86,15 @@ def test_rarefied_counts_are_the_mean_over_all_choices(m):
 
 
 def test_distinct_is_one_for_the_same_variety_and_half_for_half_of_it():
-    distinct = metric.load("distinct")()
+    distinct = metric.load("distinct_2")()
     real = ["a b c d e", "f g h i j"]  # eight pairs, all different
     assert distinct.value(real, ["v w x y z", "q r s t u"]) == pytest.approx(1)
     assert distinct.value(real, ["a b c d e", "a b c d e"]) == pytest.approx(0.5)
     assert distinct.value(real, ["v w x"]) == pytest.approx(1)  # less text is no less varied
     assert math.isnan(distinct.value(real, ["alone"]))
+    one, three = metric.load("distinct_1")(), metric.load("distinct_3")()
+    assert one.value(["a b c d"], ["a b a b"]) == pytest.approx(2 / 4)
+    assert three.value(["a b c d e f"], ["a b c a b c"]) == pytest.approx(3 / 4)
 
 
 def test_repetition_is_the_share_of_strings_of_four_words_that_came_before():
@@ -131,30 +132,7 @@ def test_likelihoods_are_counted_over_all_text_and_not_over_the_mean_of_texts():
     assert metric.load("nats")().value(None, rows) == pytest.approx(12 * math.log(2))
 
 
-# Laws
-
-
-def sides(name):
-    if name in LIKELIHOODS:
-        rows = torch.rand(61, 3, dtype=torch.float64) + torch.tensor([100.0, 40, 50])
-        return rows, rows
-    return [[t[: 40 + i] for i, t in enumerate(prose(n, part=part))] for n, part in ((60, 0), (61, 1))]
-
-
-@pytest.mark.parametrize("name", TEXTS + LIKELIHOODS)
-def test_a_figure_does_not_depend_on_the_order(name):
-    one, (real, made) = metric.load(name)(), sides(name)
-    flipped = made.flip(0) if isinstance(made, torch.Tensor) else made[::-1]
-    assert one.value(real, flipped) == pytest.approx(one.value(real, made), rel=1e-12)
-
-
-@pytest.mark.parametrize("name", TEXTS + LIKELIHOODS)
-def test_leaving_blocks_out_at_once_is_leaving_them_out_one_by_one(name):
-    one, (real, made) = metric.load(name)(), sides(name)
-    blocks = Blocks(interval.block_of(len(real), 0), interval.block_of(len(made), 1))
-    expected = Metric.without(one, real, made, blocks)
-    torch.testing.assert_close(one.without(real, made, blocks), expected, rtol=1e-10, atol=1e-13)
-    assert expected.std() > 0
+# Faults
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,8 @@ class Metric(ABC):
         share: it is a share of samples, so where it is 0 or 1 its interval is the exact one of a count.
         unbiased: the jackknife's correction for finite n is taken, so the figure is that of infinitely many samples.
         by_symbols: it counts a model's own symbols, so only models of the same symbols may be compared.
-        sees: failures it claims to see, each provoked by a law: noise, blur, dropped-modes, repeats, shuffled-words.
+        sees: failures it claims to see, each provoked by a law: noise, blur, dropped-modes, repeats, shuffled-words,
+            loops, cut-short.
     """
 
     of: ClassVar[Of]

@@ -24,6 +24,7 @@ class Characters(Metric):
     source = "Jensen-Shannon divergence, Lin 1991"
     better = "lower"
     bounds = (0.0, 1.0)
+    sees = ("noise",)
 
     def value(self, real: Sequence[str], made: Sequence[str]) -> float:
         one = Blocks(torch.zeros(len(real), dtype=torch.long), torch.zeros(len(made), dtype=torch.long))

@@ -21,6 +21,7 @@ class LabelAccuracy(Metric):
     better = "higher"
     bounds = (0, 1)
     share = True
+    sees = ("noise",)
 
     def value(self, real: Float[Tensor, " n"], made: Float[Tensor, " m"]) -> float:
         return float(made.mean())

@@ -20,6 +20,7 @@ class Lengths(Metric):
     source = "Wasserstein distance of order 1, Vallender 1974"
     better = "lower"
     bounds = (0.0, math.inf)
+    sees = ("cut-short",)
 
     def value(self, real: Sequence[str], made: Sequence[str]) -> float:
         left, right = (np.sort([len(text) for text in side]) for side in (real, made))

@@ -38,7 +38,7 @@ class Mauve(Metric):
     better = "higher"
     bounds = (0.0, 1.0)
     smallest = 20
-    sees = ("dropped-modes",)
+    sees = ("noise", "dropped-modes")
 
     def value(self, real: Real, made: Made) -> float:
         return mauve(real, made)

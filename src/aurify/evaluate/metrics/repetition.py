@@ -26,6 +26,7 @@ class Repetition(Metric):
     source = "Welleck et al. 2020, Neural Text Generation With Unlikelihood Training, seq-rep-n"
     better = "real"
     bounds = (0.0, 1.0)
+    sees = ("loops",)
 
     def value(self, real: Sequence[str], made: Sequence[str]) -> float:
         return float(repetition(made).mean())

@@ -35,7 +35,7 @@ class SelfBleu(Metric):
     better = "real"
     bounds = (0.0, 1.0)
     smallest = 3
-    sees = ("repeats", "shuffled-words")
+    sees = ("noise", "repeats", "shuffled-words")
 
     def value(self, real: Sequence[str], made: Sequence[str]) -> float:
         return self_bleu(*counted(made), np.ones(len(made), bool))
