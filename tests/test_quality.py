@@ -64,8 +64,10 @@ def test_a_gan_is_not_judged_by_a_loss_that_one_network_loses_to_the_other(tmp_p
     assert not [e for e in events if isinstance(e, Notice) and e.kind == "overfitting"]
     figures = {e.step: e.figures for e in events if isinstance(e, Evaluated)}
     assert all("held/energy" not in f for f in figures.values())  # too few held-out samples for it
-    with pytest.raises(UserError, match="no checkpoint"):
+    with pytest.raises(UserError, match="no checkpoint '999' is kept; say last or one of the steps"):
         load_model(run, "999")
+    with pytest.raises(UserError, match="keeps no checkpoint as its best; say last or one of the steps"):
+        load_model(run, "best")
 
 
 def test_a_gan_is_followed_by_a_distance_and_its_best_checkpoint_is_kept(tmp_path):

@@ -260,12 +260,15 @@ def chosen(folder: Path, which: str, only: Collection[str] | None = None) -> Loa
     loaded, _ = newest(folder, only)
     if loaded is None or which == "last":
         return loaded
-    step = loaded.state.get("quality", {}).get("best_step", loaded.step) if which == "best" else which
+    best = loaded.state.get("quality", {}).get("best_step", loaded.step)
+    step = best if which == "best" else which
     kept = {_step(path): path for path in found(folder) if WAS not in path.name}
     if str(step) in map(str, kept):
         return load(kept[int(step)], only)
     steps = ", ".join(map(str, sorted(kept)))
-    raise UserError(f"no checkpoint {which!r} is kept; say last, best, or one of the steps {steps}")
+    words = "last, best," if best in kept else "last"
+    why = "this run keeps no checkpoint as its best" if which == "best" else f"no checkpoint {which!r} is kept"
+    raise UserError(f"{why}; say {words} or one of the steps {steps}")
 
 
 def set_aside(path: Path) -> Path:

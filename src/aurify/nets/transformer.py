@@ -3,9 +3,9 @@
     h <- h + Wo attention(rope(norm(q)), rope(norm(k)), v)        q, k, v = split(Wqkv norm(h))
     h <- h + Wd (silu(g) * u)                                     g, u = split(Wgu norm(h))
 
-RMSNorm before every branch (Zhang & Sennrich 2019), per-head RMSNorm on queries and keys (Dehghani et al. 2023),
-rotary positions (Su et al. 2021), grouped queries (Ainslie et al. 2023), SwiGLU (Shazeer 2020), no biases. The norms
-have no gains: the matrix that follows holds them.
+RMSNorm before every branch (Zhang & Sennrich 2019), per-head RMSNorm on queries and keys (Henry et al. 2020; at scale
+Dehghani et al. 2023), rotary positions (Su et al. 2021), grouped queries (Ainslie et al. 2023), SwiGLU (Shazeer 2020),
+no biases. The norms have no gains: the matrix that follows holds them.
 
     B batch, T positions, C width, H query heads, K key and value heads, D width of a head, V alphabet
 """
@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 EPSILON = 1e-6  # only against 0 / 0
-SHARPNESS = 1.7  # attention logits lie within 1.7 sqrt(D)
+SHARPNESS = 1.7  # attention logits lie within 1.7 sqrt(D); chosen by trial
 BASE = 10000.0  # of the rotary frequencies
 
 
