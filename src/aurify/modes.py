@@ -23,8 +23,8 @@ LONG = 900.0  # seconds of training from which the minute that compilation takes
 # compiled float32 below 5e-5; bfloat16 flow 0.016, Transformer 0.009, VAE 0.09, GAN 0.07 (augmented 0.1 to 0.6: its
 # gradient is a small difference, so it stays in float32); wrong code 1.0 (benchmarks/gradients.py).
 AGREE = {"float32": 1e-3, "bfloat16": 0.1}
-TRIFLE = 1e-2  # of the usual norm of a gradient of its phase: smaller ones are judged against that. A bias before a norm
-# of its own channel, for one, has no gradient but rounding.
+TRIFLE = 1e-2  # of the usual norm of a gradient of its phase: smaller ones, such as of a bias that a norm of its own
+# channel takes back, are mostly rounding and are judged against that
 FASTER = 0.9  # of the time, before a mode is worth its risk
 
 Say = Callable[[str], None]
