@@ -102,23 +102,22 @@ def test_training_samples_are_the_floor_only_where_they_are_shown_to_be_farther(
 
 
 @pytest.mark.slow
-def test_the_interval_of_a_skill_holds_the_truth_in_95_percent():
-    """Of four Gaussians: a reference, and from near to far floor, samples and baseline, by Frechet distance; also where
-    the baseline is hardly farther than its chance."""
-    kind = metric.load("frechet")()
-    for far in (0.5, 0.9):
-        truth = (far**2 - 0.3**2) / far**2
-        held = defined = 0
-        for s in range(400):
-            g = torch.Generator().manual_seed(s)
-            reference, fresh, made, noise = torch.randn(4, 200, 8, generator=g, dtype=torch.float64)
-            moved = [interval.measure(kind, reference, x + shift / 8**0.5, s) for x, shift in
-                     ((made, 0.3), (fresh, 0.0), (noise, far))]  # fmt: skip
-            found = figures.skill(a_figure(moved[0], moved[1], {"noise": moved[2]}))
-            if found:
-                defined += 1
-                held += found.interval[0] <= truth <= found.interval[1]
-        assert defined > 300 and 0.93 <= held / defined <= 0.98, (far, held, defined)
+@pytest.mark.parametrize("far", [0.9, 1.5])
+def test_the_interval_of_a_skill_holds_the_truth_in_95_percent(far):
+    """Of four Gaussians: reference and floor alike, samples moved by 0.3 and a baseline by more; Frechet distance. Near
+    the floor all is chance of second order, for which the jackknife errs on the wide side."""
+    kind, truth, found = metric.load("frechet")(), (far**2 - 0.3**2) / far**2, []
+    for s in range(400):
+        g = torch.Generator().manual_seed(s)
+        reference, *others = torch.randn(4, 200, 8, generator=g, dtype=torch.float64)
+        made, floor, noise = (
+            interval.measure(kind, reference, x + shift / 8**0.5, s)
+            for x, shift in zip(others, (0.3, 0.0, far), strict=True)
+        )
+        skill = figures.skill(a_figure(made, floor, {"noise": noise}))
+        found += [skill.interval] if skill else []
+    held = sum(low <= truth <= high for low, high in found) / len(found)
+    assert len(found) > 380 and 0.93 <= held <= 0.985, (held, len(found))
 
 
 # Training samples that nobody learned from
@@ -129,17 +128,6 @@ def test_every_fifth_training_sample_is_kept_from_what_embedders_learn():
     assert len(learned) == 240 and apart.natives == [str(i) for i in range(4, 300, 5)]
     learned, apart = figures.parted(samples([str(i) for i in range(200)]))  # a fifth would be too few
     assert len(learned) == 200 and len(apart) == 0
-
-
-def test_training_samples_of_other_number_stand_beside_figures_of_infinitely_many_alone():
-    g = torch.Generator().manual_seed(0)
-    reference, made, few = (torch.randn(n, 8, generator=g, dtype=torch.float64) for n in (100, 100, 60))
-    protocol = Protocol("x", "w", 100, "held-out", "", "", 0, interval.BLOCKS)
-    for name, there in (("frechet", True), ("kid", True), ("coverage", False)):
-        looked = {"made": made, "reference": reference, COPIES: few}
-        found = figures.figure(name, metric.load(name)(), looked, protocol)
-        assert (COPIES in found.ceilings) == there
-        assert found.protocol.apart == (60 if there else 0)
 
 
 # Texts
