@@ -157,6 +157,25 @@ def test_a_damaged_store_is_noticed_and_made_again(pictures, file, damage):
     assert list((first.folder.parent).glob("*.tmp-*")) == []
 
 
+@pytest.mark.parametrize("damage", ["first", "last", "zeros"])
+def test_a_large_store_is_looked_at_in_places(pictures, monkeypatch, damage):
+    """Here: a store that counts as large, whose blocks are small."""
+    monkeypatch.setattr("aurify.data.store.QUICK", 0)
+    monkeypatch.setattr(files, "BLOCK", 4)
+    path = open_or_build(pictures).folder / "data.npy"
+    data = bytearray(path.read_bytes())
+    match damage:
+        case "first":
+            data[0] ^= 1
+        case "last":
+            data[-1] ^= 1
+        case "zeros":  # as long as the distance of two places
+            data[len(data) // 2 : len(data) // 2 + len(data) // 63 + 4] = bytes(len(data) // 63 + 4)
+    path.write_bytes(data)
+    assert "made again" in open_or_build(pictures).notes[0]
+    assert not any("made again" in note for note in open_or_build(pictures).notes)
+
+
 def test_other_settings_make_another_store(pictures):
     folders = {
         open_or_build(pictures).folder,

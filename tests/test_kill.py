@@ -12,13 +12,18 @@ import toys
 from aurify.loop import train
 from test_train import everything
 
+FEW = {"flow": 3, "gan": 3, "transformer": 2}
+MANY = {"flow": 67, "gan": 67, "transformer": 66}
 
-@pytest.mark.parametrize("kills", [8, pytest.param(200, marks=pytest.mark.slow)])
-def test_a_run_killed_again_and_again_ends_as_if_it_had_not_been(kills, tmp_path):
-    data = toys.write_pictures(tmp_path / "data")
+
+@pytest.mark.parametrize(
+    ("name", "kills"), [*FEW.items(), *(pytest.param(*p, marks=pytest.mark.slow) for p in MANY.items())]
+)
+def test_a_run_killed_again_and_again_ends_as_if_it_had_not_been(name, kills, tmp_path):
+    data = toys.data_for(name, tmp_path / "data")
     steps = 4 * kills  # so that it rarely ends before the last kill
-    whole = toys.make(data, "flow", tmp_path / "whole", steps=steps, save_every=3)
-    killed = toys.make(data, "flow", tmp_path / "killed", steps=steps, save_every=3)
+    whole = toys.make(data, name, tmp_path / "whole", steps=steps, save_every=3)
+    killed = toys.make(data, name, tmp_path / "killed", steps=steps, save_every=3)
     script = Path(__file__).with_name("kills.py")
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
