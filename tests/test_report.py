@@ -238,6 +238,14 @@ def test_the_report_as_json_is_strict_and_every_field_stands_in_the_schema():
     assert not fields - told
 
 
+def test_texts_stand_one_by_one_with_their_own_lines():
+    page_of_texts = Picture("texts", ".txt", b"one\n  two\n\n\n--------\n\n\n\nthree\n--------x\n")
+    report = replace(reports.nearly_empty(), shown=(page_of_texts,), command="")
+    reader = Reader(page(report))
+    assert reader.texts["pre"] == ["one\n  two", "three\n--------x"]
+    assert next(a for a in reader.all("div") if a.get("class") == "texts")["tabindex"] == "0"
+
+
 def test_texts_of_markup_are_escaped_and_markup_is_not():
     assert el("p", "2 < 3 & 4", el("b", "x"), class_="a") == '<p class="a">2 &lt; 3 &amp; 4<b>x</b></p>'
     assert el("a", title='"><script>') == '<a title="&quot;&gt;&lt;script&gt;"></a>'

@@ -1,6 +1,7 @@
 """Samples on the page itself: pictures as data, texts as text, and no more of either than the page may weigh."""
 
 import base64
+import re
 import struct
 from collections.abc import Iterable
 from itertools import accumulate
@@ -10,6 +11,7 @@ from aurify.evaluate.report import Picture
 
 ROOM = 3_000_000  # bytes of all pictures; base64 makes four of three
 TEXT = 6_000  # characters of one page of texts
+RULE = re.compile(r"\n+-{8}\n+")  # what codecs set between texts
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
@@ -31,7 +33,8 @@ def figure(picture: Picture, largest: int, caption: str | None = None) -> Html:
 def _content(picture: Picture, largest: int, told: str) -> Html:
     if picture.suffix != ".png":
         content = picture.data[: 4 * TEXT + 4].decode("utf-8", "replace")
-        return el("pre", text(content, TEXT), tabindex=0)
+        texts = RULE.split(content[:TEXT] + "…" * (len(content) > TEXT))
+        return el("div", *(el("pre", text(t.strip("\n"), TEXT + 1)) for t in texts), class_="texts", tabindex=0)
     if len(picture.data) < 24 or not picture.data.startswith(SIGNATURE):
         return el("p", "This picture is damaged.", class_="soft")
     if len(picture.data) > largest:

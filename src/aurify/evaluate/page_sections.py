@@ -107,8 +107,9 @@ def everything_shown(report: Report) -> list[Picture]:
 
 
 def _pair(pair: Pair, largest: int) -> Html:
-    where = "beyond the alarm's threshold" if pair.suspicion > 0 else "not beyond the alarm's threshold"
-    caption = f"{pair.made}, nearest in training: {pair.train}. {rounding.number(pair.suspicion)}: {where}."
+    where = "beyond the alarm's threshold, 0" if pair.suspicion > 0 else "not beyond the alarm's threshold, 0"
+    suspicion = f"Suspicion {rounding.number(pair.suspicion)}, {where}."
+    caption = f"{pair.made}, then the training sample nearest to it, {pair.train}. {suspicion}"
     return page_pictures.figure(pair.picture, largest, caption)
 
 

@@ -37,6 +37,7 @@ h2 { font-size: 1.6rem; margin-bottom: .8rem; }
 h3 { font-size: 1.15rem; }
 p, ul, dl, pre, table { margin: .5rem 0; }
 section > h3 { margin-top: 1.6rem; }
+figure > h3 { margin-bottom: .7rem; }
 li + li { margin-top: .3rem; }
 p, li, dd { max-width: 44rem; }
 ul { padding-left: 1.2rem; }
@@ -129,6 +130,9 @@ pre {
   white-space: pre-wrap; background: var(--raised); border: 1px solid var(--line); padding: .7rem .9rem;
   font: .88rem/1.5 ui-monospace, "DejaVu Sans Mono", "Liberation Mono", monospace; max-height: 28rem; overflow-y: auto;
 }
+.texts { max-height: 28rem; overflow-y: auto; border: 1px solid var(--line); }
+.texts pre { margin: 0; border: 0; max-height: none; min-height: 1.5em; }
+.texts pre + pre { border-top: 1px solid var(--line); }
 .key { display: inline-block; width: 2.2rem; vertical-align: middle; }
 
 @media (max-width: 46rem) {
@@ -140,6 +144,6 @@ pre {
   .facts { grid-template-columns: minmax(6rem, 38%) 1fr; }
   .facts dd:has(> .facts, > .table) { grid-column: 1 / -1; padding-left: .8rem; margin-bottom: .5rem; }
 }
-@media print { nav, summary { display: none; } pre { max-height: none; } }
+@media print { nav, summary { display: none; } pre, .texts { max-height: none; } }
 """
 )

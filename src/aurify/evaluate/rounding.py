@@ -54,7 +54,7 @@ def power(value: float) -> str:
 
 def share(value: float) -> str:
     """A share as a percentage: "93 %"."""
-    return minus(f"{value * 100:.0f} %") if math.isfinite(value) else "not defined"
+    return minus(f"{value * 100:,.0f} %") if math.isfinite(value) else "not defined"
 
 
 def minus(text: str) -> str:
