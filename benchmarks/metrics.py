@@ -1,9 +1,10 @@
 """Figures of two sets of features against the peers' own functions: equal to 1e-6, and how much faster.
 
-python benchmarks/metrics.py [--samples 10000] [--features 2048] [--threads 2] [--rounds 2] [--only frechet,prdc]
+python benchmarks/metrics.py [--samples 10000] [--features 2048] [--threads 2] [--rounds 2] [--only frechet,score]
 
-Peers: torchmetrics, torch-fidelity and clean-fid for the Frechet distance, torchmetrics for the kernel distance, prdc
-and torch-fidelity (precision and recall alone) for neighbours. Each gets float32 features and makes float64 of them
+Peers: torchmetrics, torch-fidelity and clean-fid for the Frechet distance, torchmetrics for the kernel distance,
+torch-fidelity for the Inception score (of all samples, in one split, from the same logits), prdc and torch-fidelity
+(precision and recall alone) for neighbours. Each gets float32 features and makes float64 of them
 where it would. torch-fidelity and clean-fid want torchvision for their extractors, which no function used
 here touches; those modules are stood in for, the metric files are theirs.
 """
@@ -26,12 +27,14 @@ from torch import Tensor
 from aurify.evaluate.metrics.coverage import Coverage
 from aurify.evaluate.metrics.density import Density
 from aurify.evaluate.metrics.frechet import Frechet
+from aurify.evaluate.metrics.inception_score import ClassifierScore
 from aurify.evaluate.metrics.kid import Kid
 from aurify.evaluate.metrics.precision import Precision
 from aurify.evaluate.metrics.recall import Recall
 from timing import compare
 
 Figures = dict[str, float]
+LABELS = 1000  # of the classifier whose score is compared
 
 
 class Absent(ModuleType):
@@ -64,6 +67,12 @@ def features(n: int, F: int, seed: int) -> Tensor:
     return torch.relu(z @ mixing + 0.5 * torch.randn(n, F, generator=g))
 
 
+def logits(y: Tensor) -> Tensor:
+    """Of features, by a classifier of as many labels as Inception's, some of them far likelier than others."""
+    W = torch.randn(y.shape[1], LABELS, generator=torch.Generator().manual_seed(5))
+    return 4 * torch.nn.functional.normalize(y - y.mean(0), dim=1) @ W
+
+
 def ours(x: Tensor, y: Tensor) -> dict[str, Callable[[], Figures]]:
     kinds = {"precision": Precision, "recall": Recall, "density": Density, "coverage": Coverage}
 
@@ -71,16 +80,21 @@ def ours(x: Tensor, y: Tensor) -> dict[str, Callable[[], Figures]]:
         a, b = x.double(), y.double()  # new tensors, of which nothing is remembered
         return {name: kind().value(a, b) for name, kind in kinds.items()}
 
+    def score() -> Figures:
+        p = logits(y).double().softmax(1)
+        return {"inception score": ClassifierScore().value(p, p)}
+
     return {
         "frechet": lambda: {"frechet": Frechet().value(x.double(), y.double())},
         "kid": lambda: {"kid": Kid().value(x.double(), y.double())},
+        "score": score,
         "prdc": prdc,
     }
 
 
 def peers(x: Tensor, y: Tensor) -> dict[str, dict[str, Callable[[], Figures]]]:
     fidelity = ("utils", "feature_extractor_inceptionv3", "sample_similarity_lpips")
-    fid, prc = (part_of("torch_fidelity", name, fidelity) for name in ("metric_fid", "metric_prc"))
+    fid, prc, isc = (part_of("torch_fidelity", f"metric_{name}", fidelity) for name in ("fid", "prc", "isc"))
     clean = part_of("cleanfid", "fid", ("utils", "features", "resize"))
     tm_fid, tm_kid = (importlib.import_module(f"torchmetrics.image.{name}") for name in ("fid", "kid"))
     prdc = importlib.import_module("prdc")
@@ -93,6 +107,10 @@ def peers(x: Tensor, y: Tensor) -> dict[str, dict[str, Callable[[], Figures]]]:
     def torch_fidelity() -> Figures:
         stats = (fid.fid_features_to_statistics(s) for s in (x, y))
         return {"frechet": fid.fid_statistics_to_metric(*stats, False)[fid.KEY_METRIC_FID]}
+
+    def fidelity_isc() -> Figures:
+        found = isc.isc_features_to_metric(logits(y), splits=1, shuffle=False)
+        return {"inception score": found[isc.KEY_METRIC_ISC_MEAN]}
 
     def clean_fid() -> Figures:
         stats = [m for s in (a, b) for m in (np.mean(s.astype(np.float64), axis=0), np.cov(s, rowvar=False))]
@@ -108,6 +126,7 @@ def peers(x: Tensor, y: Tensor) -> dict[str, dict[str, Callable[[], Figures]]]:
     return {
         "frechet": {"torchmetrics": torchmetrics, "torch-fidelity": torch_fidelity, "clean-fid": clean_fid},
         "kid": {"torchmetrics": lambda: {"kid": float(tm_kid.poly_mmd(x.double(), y.double()))}},
+        "score": {"torch-fidelity": fidelity_isc},
         "prdc": {"prdc": prdc_package, "torch-fidelity": fidelity_prc},
     }
 
@@ -118,7 +137,7 @@ def main() -> None:
     arguments.add_argument("--features", type=int, default=2048)
     arguments.add_argument("--threads", type=int, default=2)
     arguments.add_argument("--rounds", type=int, default=2)
-    arguments.add_argument("--only", default="frechet,kid,prdc")
+    arguments.add_argument("--only", default="frechet,kid,score,prdc")
     asked = arguments.parse_args()
     torch.set_num_threads(asked.threads)
     x, y = (features(asked.samples, asked.features, seed) for seed in (1, 2))
