@@ -63,6 +63,15 @@ def test_a_text_whose_end_stands_in_another_is_trained_on_whole(tmp_path):
     assert any("trained on whole" in note for note in made.notes)
 
 
+def test_two_collections_with_a_story_in_common_are_both_trained_on(tmp_path):
+    """The story is a near copy of each; they are not of one another."""
+    story = book(0, 1000)
+    files = {"story.txt": story, "a.txt": book(1) + story + book(2), "b.txt": book(3) + story + book(4)}
+    made = open_or_build(tree(tmp_path / "data", files))
+    assert made.counts == {"train": 2, "held": 2, "test": 0} and trained_share(made) == 0
+    assert any("such as story.txt" in note for note in made.notes)
+
+
 def test_texts_that_are_all_alike_still_leave_one_to_learn_from(tmp_path):
     files = {f"{i}.txt": revised(book(0), seed=i) for i in range(5)}
     made = open_or_build(tree(tmp_path / "data", files))

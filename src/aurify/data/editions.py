@@ -6,6 +6,8 @@
 every page that one edition has more, and fingerprints see only a text's beginning; containment knows neither.
 """
 
+import math
+
 import numpy as np
 from jaxtyping import Bool, Int, UInt64
 
@@ -14,6 +16,7 @@ SHINGLE = (
     16  # bytes: few strangers share three words or five Chinese characters; a change every forty leaves two thirds
 )
 LEAST = 0.5  # containment from which two texts are near copies
+SHARED = 0.25  # share of a text's shingles from which it is taken to stand in others, revised perhaps
 ENOUGH = 32  # shingles below which a share says nothing
 MOST = 2**21  # shingles kept of all texts together
 WINDOW = 8  # texts that each shingle's owner is compared with
@@ -102,12 +105,24 @@ def _alike(sets: list[Hashes]) -> list[tuple[int, int]]:
     return list(zip(a[near].tolist(), b[near].tolist(), strict=True))
 
 
-def found_elsewhere(parts: list[str], wholes: list[str], least: float = 0.25) -> Bool[np.ndarray, " n"]:
-    """Whether each text's part has at least this share of its shingles in some other of the texts."""
-    rate = 1
-    while sum(map(len, wholes)) > MOST * rate:
-        rate *= 2
+def with_something_new(texts: list[str]) -> list[bool]:
+    """Which of some near copies, the longest first, hold more than those kept before them; the first always does."""
+    rate, kept, seen = _rate(texts), list[bool](), np.empty(0, np.uint64)
+    for text in texts:
+        own = shingles(text, rate)
+        kept.append(not kept or (len(own) > 0 and bool(np.isin(own, seen).mean() < SHARED)))
+        seen = np.union1d(seen, own) if kept[-1] else seen
+    return kept
+
+
+def found_elsewhere(parts: list[str], wholes: list[str]) -> Bool[np.ndarray, " n"]:
+    """Whether each text's part stands in some other of the texts."""
+    rate = _rate(wholes)
     values, owners = np.unique(np.concatenate([shingles(w, rate) for w in wholes]), return_counts=True)
     common = values[owners > 1]
     sets = [shingles(part, rate) for part in parts]
-    return np.array([len(s) > 0 and np.isin(s, common).mean() >= least for s in sets], bool)
+    return np.array([len(s) > 0 and np.isin(s, common).mean() >= SHARED for s in sets], bool)
+
+
+def _rate(texts: list[str]) -> int:
+    return 2 ** max(0, math.ceil(math.log2(max(1, sum(map(len, texts))) / MOST)))

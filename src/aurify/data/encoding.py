@@ -104,11 +104,9 @@ def _by_position(read: Reader, splits: list[str | None]) -> Plan | None:
     found = read.found
     sides = np.array([split.TEST if s == "test" else split.TRAIN for s in splits], np.uint8)
     notes, dropped = split.leaks(sides, found.hashes, found.leaders, [item.name for item in found.items])
-    lengths = [len(found.native(i, read.codec)) for i in range(len(splits))]
-    trained = [i for i in np.flatnonzero(sides == split.TRAIN).tolist() if lengths[i] > 1]
-    chosen = _longest(found, trained, lengths)
-    if len(chosen) < len(trained):
-        out = len(trained) - len(chosen)
+    trained = [i for i in np.flatnonzero(sides == split.TRAIN).tolist() if len(found.native(i, read.codec)) > 1]
+    chosen = _without_editions(read, trained)
+    if out := len(trained) - len(chosen):
         such = next(found.items[i].name for i in trained if i not in chosen)
         dropped |= {"near copy of a longer text": out}
         notes += (f"{out} texts hold much of what a longer one holds (such as {such}): only the longer is trained on",)
@@ -123,12 +121,19 @@ def _by_position(read: Reader, splits: list[str | None]) -> Plan | None:
     return Plan((*heads, *tails, *test), spec, (note, *notes, *said), dropped)
 
 
-def _longest(found: Scan, texts: list[int], lengths: list[int]) -> list[int]:
-    """The longest text of each group of near copies, with its exact copies."""
-    longest: dict[int, int] = {}
-    for i in sorted(texts, key=lambda i: -lengths[i]):
-        longest.setdefault(int(found.leaders[i]), i)
-    return [i for i in texts if (found.hashes[i] == found.hashes[longest[int(found.leaders[i])]]).all()]
+def _without_editions(read: Reader, texts: list[int]) -> list[int]:
+    """The texts, less those that longer near copies hold most of; exact copies of what stays, stay."""
+    found = read.found
+    groups: dict[int, dict[bytes, int]] = {}
+    for i in texts:
+        groups.setdefault(int(found.leaders[i]), {}).setdefault(found.hashes[i].tobytes(), i)
+    kept: set[bytes] = set()
+    for group in groups.values():
+        natives = {digest: found.native(i, read.codec) for digest, i in group.items()}
+        longest = sorted(group, key=lambda digest: -len(natives[digest]))
+        new = editions.with_something_new([natives[digest] for digest in longest])
+        kept |= {digest for digest, something in zip(longest, new, strict=True) if something}
+    return [i for i in texts if found.hashes[i].tobytes() in kept]
 
 
 def _shared_ends(read: Reader, texts: list[int]) -> tuple[set[int], tuple[str, ...]]:
