@@ -16,12 +16,13 @@ from aurify import atomic, checkpoint, spec
 from aurify.data.store import Store
 from aurify.errors import UserError
 from aurify.family import Family, Preset
-from aurify.loop import Loop, averaged, snapshot
+from aurify.loop import Loop
 from aurify.needs import Fit, fit_memory
 from aurify.parallel import Group
 from aurify.quality import Quality
 from aurify.run import Card, DataCard, Run
 from aurify.settings import make
+from aurify.state import averaged, snapshot
 from aurify.training import TrainConfig
 
 

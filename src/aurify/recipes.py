@@ -92,7 +92,7 @@ def prepare(wish: Wish, say: Callable[[str], None] = lambda _: None) -> tuple[Ru
     fixed = make(TrainConfig, {"seed": wish.seed, **settings["training"], **steps})
     settings["training"] = fixed.model_dump(exclude_unset=True)
     minutes = 5.0 if wish.minutes is None and "steps" not in settings["training"] else wish.minutes
-    with benched(kind, store, settings, device.choose(wish.device), wish.folder) as bench:
+    with benched(kind, store, settings, device.choose(wish.device), wish.folder, group().size) as bench:
         made = plan.make_plan(bench, minutes, say)
     run = make_run(Wish(**{**wish.__dict__, "family": name}), store, made, store_arguments)
     return run, made
