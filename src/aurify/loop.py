@@ -286,6 +286,6 @@ class Loop:
             checkpoint.thin(folder, also=self.state.quality.best_step)
         except NoSpace as error:
             if last:
-                raise
+                raise NoSpace(f"{error} The last checkpoint is kept; then: aurify resume {self.run.path}") from error
             return Notice(step, "no-space", f"{error} The last checkpoint is kept; training goes on.")
         return Saved(step, str(path))
