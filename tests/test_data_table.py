@@ -66,6 +66,13 @@ def test_columns_can_be_named(tmp_path):
     assert [(i.load(), i.label) for i in source.items] == [("hello", "x"), ("world", "y")]
     with pytest.raises(UserError, match="no column 'bodi'"):
         open_source(tmp_path / "t.csv", columns={"text": "bodi"})
+    tree(tmp_path / "d", {"a.png": png(1), "b.png": png(2)})
+    (tmp_path / "x.txt").write_text("a text")
+    for path in (tmp_path / "d", tmp_path / "x.txt"):
+        with pytest.raises(UserError, match="no columns to name"):
+            open_source(path, columns={"text": "body"})
+    (tmp_path / "d" / "metadata.csv").write_text("file,what\na.png,hill\nb.png,sea\n")
+    assert [i.text for i in open_source(tmp_path / "d", columns={"text": "what"}).items] == ["hill", "sea"]
 
 
 def test_bad_rows_are_listed_and_the_others_kept(tmp_path):

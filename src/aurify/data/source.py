@@ -101,6 +101,8 @@ def _of_tree(path: Path, files: tree.Tree, asked: str | None, columns: Columns |
     choice = kinds.choose(files.names, files.head, asked)
     if choice is None:
         return _of_many(path, files, asked, columns)
+    if columns and not any(kinds.METADATA.fullmatch(name.rpartition("/")[2]) for name in files.names):
+        raise _without_columns(path)
     found = tree.items(files, choice.files, columns)
     return Source(
         path=path,
@@ -155,6 +157,8 @@ def _split_in(name: str) -> str | None:
 
 def _of_file(path: Path, asked: str | None, columns: Columns | None) -> Source:
     suffix = form(path)
+    if columns and suffix not in table.SUFFIXES:
+        raise _without_columns(path)
     if suffix == ".npz" or suffix == ".idx":
         items, notes = (arrays.npz if suffix == ".npz" else arrays.idx)(path)
         return _of_values(path, items, [], asked, notes)
@@ -172,6 +176,12 @@ def _of_file(path: Path, asked: str | None, columns: Columns | None) -> Source:
         raise UserError(f"{path} is of no form that is read; give {FORMS}")
     item = Item(path.name, constant(table.read_whole(path)))
     return Source(path, codec, (item,), {codec: 1}, notes=(f"codec {codec}, {'as asked' if asked else 'found out'}",))
+
+
+def _without_columns(path: Path) -> UserError:
+    return UserError(
+        f"{path} is no table and holds no metadata table, so it has no columns to name; leave --column out"
+    )
 
 
 def _head(path: Path) -> bytes:
