@@ -37,6 +37,9 @@ def skilled(low, high):
         (-0.1, 0.95, {"worse": "Worse."}, "bubble"),
         (0.95, 1.05, {"copies": "Copied."}, "bubble"),
         (0.95, 1.05, {"few": "Only 20."}, "not enough data to tell"),
+        (0.95, 1.05, {"blind": "It finds no copies."}, "not enough data to tell"),
+        (-0.1, 0.3, {"blind": "It finds no copies."}, "bubble"),
+        (0.95, 1.05, {"blind": "It finds no copies.", "worse": "Worse."}, "bubble"),
     ],
 )
 def test_the_word_follows_the_rules(low, high, more, word):
@@ -204,7 +207,7 @@ def test_where_unseen_text_comes_from_another_place_what_learned_well_is_still_w
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(7200)
 def test_verdicts_on_texts_over_200_repeats():
     """Of fresh real texts at most 5 % are called anything but gold or promising; copycats, halves of them, and words in
     no order are never better than a bubble."""
@@ -212,9 +215,9 @@ def test_verdicts_on_texts_over_200_repeats():
     for repeat in range(200):
         train, unseen, fresh = pieces(repeat)
         half = train[:140] + fresh[140:]
-        kinds = {"fresh": fresh, "copycat": train[:280], "half": half, "shuffled": shuffled(fresh, repeat)}
-        for kind, made in kinds.items():
+        for kind, made in {"fresh": fresh, "copycat": train[:280], "half": half}.items():
             words[kind, verdict(train, unseen, made, repeat).word] += 1
+        words["shuffled", verdict(train, unseen, shuffled(fresh, repeat), repeat, copies=False).word] += 1
     assert words["fresh", "gold"] + words["fresh", "promising"] >= 190, words
     assert words["copycat", "bubble"] == words["half", "bubble"] == 200, words
     assert words["shuffled", "bubble"] >= 190 and not words["shuffled", "gold"], words

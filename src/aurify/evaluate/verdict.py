@@ -23,6 +23,10 @@ Short = Literal["samples", "unseen"]  # generated samples, or real ones that the
 
 GOLD = 0.9  # of the way from the best plain baseline to real samples, and of what real samples reach
 LEVEL = "a plain baseline comes as near to real samples as other real samples do, or no figure is defined for so few"
+LESS = (
+    "Copies are not worth a model: give it more data, train it for fewer steps, or take a smaller one.",
+    "Look at the closest pairs in the report before you share any sample.",
+)
 LEARN = ("Train it longer, or another family; a plain baseline does better and costs nothing.",)
 MORE: dict[Short, tuple[str, ...]] = {
     "samples": ("Judge more samples: there are more unseen real ones (-n for a run, more files in a folder).",),
@@ -86,14 +90,18 @@ def judge(
         blind: why the copying alarm's silence means nothing, else None.
     """
     if copies:  # said first: a copycat's figures are perfect
-        advice = (
-            "Copies are not worth a model: give it more data, train it for fewer steps, or take a smaller one.",
-            "Look at the closest pairs in the report before you share any sample.",
-        )
-        return Verdict("bubble", (copies, *failures), advice, skill)
-    if blind:
+        return Verdict("bubble", (copies, *failures), LESS, skill)
+    found = by_figures(skill, few, failures, likelier, worse, short)
+    if blind and found.word != "bubble":  # what is no better than a baseline is so with or without copies
         reasons = (few, blind) if few else (blind,)
         return Verdict("not enough data to tell", (*reasons, *failures), APART, skill)
+    return found
+
+
+def by_figures(
+    skill: Skill | None, few: str | None, failures: Sequence[str], likelier: str | None, worse: str | None, short: Short
+) -> Verdict:
+    """The verdict on samples that are not copies."""
     if few:
         return Verdict("not enough data to tell", (few, *failures), MORE[short], skill)
     if worse:
