@@ -45,7 +45,7 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     depth: int = Field(default=1, ge=1, description="residual blocks a level")
     patch: int = Field(default=1, ge=1, description="places per side folded into channels before the first level")
     latent: int = Field(default=64, ge=1, description="size of z")
-    augment: float = Field(default=0.0, ge=0, le=1, description="strength of augmentation; planned: 1 below 5,000 samples")
+    augment: float = Field(default=0.0, ge=0, le=1, description="strength of augmentation; the plan: 1 below 5,000")
     drop: float = Field(default=0.1, ge=0, lt=1, description="share of training samples whose label is hidden")
     lr: float = Field(default=1e-3, gt=0, description="learning rate of Adam, both networks")
     betas: tuple[Decay, Decay] = Field(default=(0.0, 0.99), description="decay rates of Adam; no momentum in a game")
