@@ -73,8 +73,10 @@ def test_a_run_s_page_and_card_have_every_part(run):
         assert told.lower() in page.text.lower(), told
     assert report["curves"] and report["pairs"] and report["data"]["licences"] == ["LICENSE: CC0-1.0"]
     assert page.all("svg") and all((run.path / "report" / p["file"]).is_file() for p in report["shown"])
-    for told in (report["command"], report["verdict"], "CC0-1.0", *(escaped(sentence(r)) for r in report["reasons"])):
-        assert told in card
+    words = [report["command"], report["verdict"], "CC0-1.0", "samples.txt", "the training sample "]
+    words += [f"eld-out {curve} from", *(escaped(sentence(reason)) for reason in report["reasons"])]
+    for told in words:
+        assert told in card, told
 
 
 def test_a_folder_s_page_says_what_was_not_measured(folder):

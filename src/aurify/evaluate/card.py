@@ -9,13 +9,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from aurify.evaluate import rounding
+from aurify.evaluate import page_curves, rounding
 from aurify.evaluate.figure import Figure
 from aurify.evaluate.markup import plain
 from aurify.evaluate.page_facts import said, spoken
 from aurify.evaluate.page_figures import DIRECTIONS, titled
 from aurify.evaluate.page_sections import sentence, subject_name
-from aurify.evaluate.report import Report
+from aurify.evaluate.report import Pair, Report
 
 TASKS = {"image": "unconditional-image-generation", "text": "text-generation"}  # pipeline tags of Hugging Face
 LONGEST = 500  # characters of one value
@@ -60,7 +60,8 @@ def _json(value: Any) -> str:
 def sections(report: Report) -> dict[str, list[str]]:
     """Headings of Mitchell et al. 2019, Section 4, with their lines."""
     v = report.verdict
-    ethics = [ETHICS, *_finding("Copying", report.copying), *_finding("Membership", report.membership)]
+    ethics = [ETHICS, *_finding("Copying", report.copying), *_closest(report.pairs)]
+    ethics += _finding("Membership", report.membership)
     return {
         "Model details": _facts(report.subject) or ["Nothing is known of the model: a folder of samples was judged."],
         "Verdict": [f"**{v.word}**", *_bullets(v.reasons)],
@@ -69,7 +70,12 @@ def sections(report: Report) -> dict[str, list[str]]:
         "Metrics": [*_bullets(_metric(f) for f in report.figures[:MOST])] or ["No figure could be measured."],
         "Evaluation data": _evaluation(report),
         "Training data": _facts(report.data) or ["Not known."],
-        "Quantitative analyses": [*_figures(report.figures), *_finding("Usefulness", report.usefulness)],
+        "Quantitative analyses": [
+            *_figures(report.figures),
+            *_finding("Usefulness", report.usefulness),
+            *_curves(report),
+            *_shown(report),
+        ],
         "Ethical considerations": ethics,
         "Caveats and recommendations": [*_bullets(v.advice), *_bullets(report.notices[:MOST])] or ["None."],
         "Cost": _facts(report.cost) or ["Not known."],
@@ -125,6 +131,29 @@ def _finding(name: str, found: Mapping[str, Any] | None) -> list[str]:
         return [f"{name} was not measured."]
     told = found.get("sentences", ())
     return [f"**{name}**", *_bullets([told] if isinstance(told, str) else told)]
+
+
+def _closest(pairs: Sequence[Pair]) -> list[str]:
+    """The sample that is nearest to a training sample, where copies were looked for."""
+    if not pairs:
+        return []
+    first = max(pairs, key=lambda p: p.suspicion)
+    told = f"the nearest of all: {first.made} and the training sample {first.train}"
+    return _bullets([f"{told} (suspicion {rounding.number(first.suspicion)}; the alarm's threshold is 0)"])
+
+
+def _curves(report: Report) -> list[str]:
+    """Where each loss began, where it ended and where it was least."""
+    series = {("held-out " if k.startswith("held/") else "") + k.removeprefix("held/"): p
+              for k, p in report.curves.items() if page_curves.finite(p)}  # fmt: skip
+    told = _bullets(f"{k} {page_curves.ends(points)}" for k, points in list(series.items())[:MOST])
+    return ["**Learning curves**", *told] if told else []
+
+
+def _shown(report: Report) -> list[str]:
+    """The files to look at, which lie beside the report."""
+    files = _bullets(f"{p.title}: {p.name}" for p in report.shown if p.name)
+    return ["**To look at, beside the report**", *files] if files else []
 
 
 def _facts(facts: Mapping[str, Any]) -> list[str]:

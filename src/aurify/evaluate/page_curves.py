@@ -61,12 +61,17 @@ def finite(points: Points) -> list[tuple[int, float]]:
 
 def told(kind: str, points: Points) -> str:
     """What a curve shows, in words."""
+    line = {"training": "solid", "held out": "dashed"}[kind]
+    return f"{kind} ({line}) {ends(points)}"
+
+
+def ends(points: Points) -> str:
+    """Where a curve of one finite value or more begins, ends and is least."""
     known = finite(points)
     step, least = min(known, key=lambda p: p[1])
-    line = {"training": "solid", "held out": "dashed"}[kind]
     lost = f", {len(points) - len(known)} values not finite" if len(known) < len(points) else ""
-    ends = f"from {rounding.number(known[0][1])} to {rounding.number(known[-1][1])}"
-    return f"{kind} ({line}) {ends}, least {rounding.number(least)} at step {step:,}{lost}"
+    whole = f"from {rounding.number(known[0][1])} to {rounding.number(known[-1][1])}"
+    return f"{whole}, least {rounding.number(least)} at step {step:,}{lost}"
 
 
 def paths(points: Points, axis: Axis, steps: tuple[int, int]) -> list[str]:
