@@ -11,7 +11,7 @@ from aurify.evaluate.of_run import strict_json
 
 
 def test_an_untrained_model_is_read_by_chance_and_real_samples_are_read_rightly(tmp_path):
-    run = toys.make(toys.write_pictures(tmp_path / "data", n=400, size=(12, 12)), "gan", tmp_path / "run", steps=2)
+    run = toys.make(toys.write_pictures(tmp_path / "data", n=400), "gan", tmp_path / "run", steps=2)
     list(loop.train(run))
     *_, found = by_label(run, n=20)
     assert isinstance(found, ByLabel)
@@ -26,9 +26,9 @@ def test_an_untrained_model_is_read_by_chance_and_real_samples_are_read_rightly(
             assert low <= m.value <= high and high > low
     first, second, protocol, judge = found.lines()
     low, high = accuracy.measured.interval
-    share = f"asked label read in {100 * accuracy.measured.value:.1f} % ({100 * low:.1f} to {100 * high:.1f}) (real"
+    share = f"asked label read in {100 * accuracy.measured.value:.1f} % ({100 * low:.1f} to {100 * high:.1f}; real"
     assert first.startswith(share) and "held-out" in first
-    assert second.startswith("coverage (5 neighbours): 0") and "(of real held-out samples " in second
+    assert second.startswith("coverage (5 neighbours) 0") and "; of real held-out samples " in second
     assert f"n = {p.n}" in protocol and p.weights in judge
     kept = json.loads(strict_json(found.to_json()))
     assert [f["measured"]["value"] for f in kept["figures"]] == pytest.approx([f.measured.value for f in found.figures])

@@ -3,7 +3,7 @@
 The same as an evaluation gives, but for two of its metrics alone: what the demo has time for.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,23 +41,24 @@ class ByLabel:
         real = {"test": "real test samples", "held": "real held-out samples"}[self.side]
         p = accuracy.protocol
         return [
-            f"asked label read in {percent(accuracy.measured)} ({real} {percent(accuracy.floor)})",
-            f"{coverage.title}: {said(coverage.measured)} (of {real} {said(coverage.floor)})",
+            f"asked label read in {beside(percent, accuracy, real)}",
+            f"{coverage.title} {beside(rounding.measured, coverage, f'of {real}')}",
             f"n = {p.n:,} on each side, against {p.reference}; intervals hold 95 %",
             f"read by a {p.embedder} ({p.weights}), trained on the training split alone",
         ]
 
 
-def percent(m: Measured | None) -> str:
-    """A share with its interval in percent: "98.7 % (97.8 to 99.3)"."""
-    if m is None:
-        return "not known"
-    value, (low, high) = m.value, m.interval
-    return rounding.minus(f"{value:.1%}".replace("%", " %") + f" ({100 * low:.1f} to {100 * high:.1f})")
+def beside(words: Callable[[Measured], tuple[str, str]], f: Figure, real: str) -> str:
+    """Value and interval of the samples, and those of real ones: "98.7 % (97.8 to 99.3; real ones 99.4 %, ...)"."""
+    assert f.floor is not None
+    (value, interval), (floor, around) = words(f.measured), words(f.floor)
+    return f"{value} ({interval}; {real} {floor}, {around})"
 
 
-def said(m: Measured | None) -> str:
-    return rounding.bounded(m) if m else "not known"
+def percent(m: Measured) -> tuple[str, str]:
+    """A share and its interval in percent: ("98.7 %", "97.8 to 99.3")."""
+    low, high = m.interval
+    return f"{100 * m.value:.1f} %", f"{100 * low:.1f} to {100 * high:.1f}"
 
 
 def by_label(run: Run, n: int = 1000, seed: int = 1) -> Iterator[Doing | ByLabel]:
