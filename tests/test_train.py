@@ -77,6 +77,19 @@ def test_the_events_of_a_training_tell_its_story(tmp_path):
     assert any(p.name.startswith("events.out") for p in (run.path / "tensorboard").iterdir())
 
 
+def test_what_a_family_notices_is_said_once_in_a_run(tmp_path):
+    """A generator that cannot learn: whatever it makes is far from the data, at every logged step, before and after a
+    stop."""
+    data = toys.write_pictures(tmp_path / "data")
+    run = toys.make(data, "gan", tmp_path / "run", steps=40, save_every=10, lr=0.1, gamma=0)
+    events = train(run)
+    said = [e.kind for e in events if isinstance(e, Notice)]
+    assert "runaway" in said and len(said) == len(set(said))
+    (run.checkpoints / "step-00000040" / "state.json").unlink()
+    again = [e.kind for e in train(Run.load(run.path)) if isinstance(e, Notice)]
+    assert "damaged" in again and "runaway" not in again
+
+
 def test_accumulation_gives_the_gradient_of_the_whole_batch(tmp_path):
     for name in family.names():
         data = toys.data_for(name, tmp_path / f"data-{name}")

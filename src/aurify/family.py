@@ -83,7 +83,7 @@ class Family(nn.Module, ABC):
 
     def notices(self, losses: dict[str, float]) -> list[tuple[str, str]]:
         """Failures this family can see in its own logged values, each (kind, sentence with what to do). Called at
-        every logged step with the recent mean of each value."""
+        every logged step with the recent mean of each value; each kind is said once in a run."""
         return []
 
     @classmethod

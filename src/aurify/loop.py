@@ -261,7 +261,9 @@ class Loop:
         state.sums, state.summed = {}, 0
         self.writer.log(Progress(state.step, self.config.steps, means))
         for kind, text in state.family.notices(means):
-            yield self.writer.log(Notice(state.step, kind, text))
+            if kind not in state.said:  # once is enough: most go on until something is changed
+                state.said.append(kind)
+                yield self.writer.log(Notice(state.step, kind, text))
 
     def held_out(self) -> dict[str, float]:
         """Figures of the averaged weights on samples they never saw."""

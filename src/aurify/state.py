@@ -34,6 +34,7 @@ class State:
     quality: Quality = field(default_factory=Quality)
     sums: dict[str, float] = field(default_factory=dict)
     summed: int = 0
+    said: list[str] = field(default_factory=list)  # kinds of the family's notices
 
     @property
     def healthy(self) -> bool:
@@ -90,7 +91,7 @@ def snapshot(state: State) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]
         flat, scalars = checkpoint.flatten_optimizer(optimizer)
         tensors["optimizer"] |= {f"{name}/{key}": value for key, value in flat.items()}
         facts["optimizers"][name] = scalars
-    counters = ("skipped", "rollbacks", "refused", "micro", "sums", "summed")
+    counters = ("skipped", "rollbacks", "refused", "micro", "sums", "summed", "said")
     facts |= {"watch": state.watch.state(), "quality": state.quality.state(), "healthy": state.healthy}
     return tensors, facts | {name: getattr(state, name) for name in counters}
 
@@ -112,5 +113,6 @@ def restore(run: Run, state: State, found: checkpoint.Loaded) -> None:
         for name in ("skipped", "rollbacks", "refused", "micro", "summed"):
             setattr(state, name, found.state[name])
         state.sums, state.step = dict(found.state["sums"]), found.step
+        state.said = list(found.state.get("said", []))
         state.watch = divergence.Watch(**found.state["watch"])
         state.quality = Quality(**found.state.get("quality", {}))

@@ -175,7 +175,7 @@ class Vae(Family):
         rates = {name.rpartition("_")[2]: value for name, value in losses.items() if "/kl_" in name}
         empty = [layer for layer, rate in rates.items() if rate < FAINT]
         self.silent.copy_(self.silent + 1 if empty else torch.zeros_like(self.silent))
-        if int(self.silent) != PATIENCE:
+        if int(self.silent) < PATIENCE:
             return []
         text = (
             f"layer {', '.join(empty)} of the latents says nothing about the samples (under {FAINT} nats): posterior "
