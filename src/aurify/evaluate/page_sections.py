@@ -91,7 +91,8 @@ def copying(report: Report) -> list[Html]:
         largest = page_pictures.limit(everything_shown(report))
         parts.append(el("h3", "The closest pairs"))
         parts.append(el("p", "Each made sample beside the training sample nearest to it, the most suspicious first."))
-        parts.append(el("div", *(_pair(p, largest) for p in ordered(report.pairs)), class_="gallery"))
+        kind = "gallery" if report.pairs[0].picture.suffix == ".png" else "beside"
+        parts.append(el("div", *(_pair(p, largest) for p in ordered(report.pairs)), class_=kind))
         parts.append(_more(len(report.pairs), "pairs"))
     return parts
 

@@ -87,7 +87,7 @@ svg polyline.held { stroke: var(--bubble); stroke-width: 2.2; stroke-dasharray: 
 .rows { display: block; font-variant-numeric: tabular-nums; margin: .6rem 0; }
 .rows thead, .rows tbody { display: block; }
 .rows tr {
-  display: grid; grid-template-columns: minmax(8rem, 15rem) 1fr minmax(4.5rem, auto) 11rem; gap: 0 1.2rem;
+  display: grid; grid-template-columns: minmax(8rem, 15rem) 1fr minmax(5.5rem, auto) 13rem; gap: 0 1.2rem;
   align-items: center;
 }
 .rows th { text-align: left; font-weight: 400; padding: 0; }
@@ -95,6 +95,7 @@ svg polyline.held { stroke: var(--bubble); stroke-width: 2.2; stroke-dasharray: 
 .rows .drawn { align-self: stretch; position: relative; min-height: 1.75rem; }
 .rows .drawn > svg { position: absolute; inset: 0; height: 100%; }
 .legend { list-style: none; padding: 0; }
+.legend li { display: flex; align-items: center; gap: .5rem; }
 .legend li + li { margin: 0; }
 .rows .made-row th, .rows .made-row .value { font-weight: 650; }
 .rows .value { text-align: right; }
@@ -130,10 +131,13 @@ pre {
   white-space: pre-wrap; background: var(--raised); border: 1px solid var(--line); padding: .7rem .9rem;
   font: .88rem/1.5 ui-monospace, "DejaVu Sans Mono", "Liberation Mono", monospace; max-height: 28rem; overflow-y: auto;
 }
-.texts { max-height: 28rem; overflow-y: auto; border: 1px solid var(--line); }
-.texts pre { margin: 0; border: 0; max-height: none; min-height: 1.5em; }
-.texts pre + pre { border-top: 1px solid var(--line); }
-.key { display: inline-block; width: 2.2rem; vertical-align: middle; }
+.texts {
+  display: grid; gap: 1px; max-height: 28rem; overflow-y: auto; border: 1px solid var(--line); background: var(--line);
+}
+.texts pre { margin: 0; border: 0; max-height: none; }
+.beside { display: grid; gap: 1.4rem; }
+.beside .texts { grid-template-columns: repeat(auto-fit, minmax(min(100%, 17rem), 1fr)); max-height: 20rem; }
+.key { width: 2.2rem; flex: none; }
 
 @media (max-width: 46rem) {
   .rows tr { grid-template-columns: 1fr auto; padding: .35rem 0; }
@@ -141,6 +145,7 @@ pre {
   .rows .drawn { grid-column: 1 / -1; grid-row: 2; }
   .rows .interval { grid-column: 1 / -1; grid-row: 3; font-size: .9rem; color: var(--soft); }
   .rows .scale-row { padding: 0; }
+  .rows .scale-row .band { display: none; }
   .facts { grid-template-columns: minmax(6rem, 38%) 1fr; }
   .facts dd:has(> .facts, > .table) { grid-column: 1 / -1; padding-left: .8rem; margin-bottom: .5rem; }
 }
