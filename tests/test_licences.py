@@ -64,3 +64,9 @@ def test_no_number_of_the_terminal_is_bare():
         line = told.line(f)
         for m in (f.measured, f.floor, *([f.ceilings[f.best_baseline]] if f.best_baseline else [])):
             assert bounded(m) in line
+
+
+def test_every_cost_stands_beside_how_it_is_known():
+    lines = told.sections(full())["cost"]
+    assert "minutes: 4.96 (measured)" in lines and "energy (Wh): 1.65 (estimated, 10 W for each of 2 threads)" in lines
+    assert not [line for line in lines if "source" in line]

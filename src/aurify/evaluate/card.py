@@ -12,7 +12,7 @@ from typing import Any
 from aurify.evaluate import page_curves, rounding
 from aurify.evaluate.figure import Figure
 from aurify.evaluate.markup import plain
-from aurify.evaluate.page_facts import said, spoken
+from aurify.evaluate.page_facts import costs, said, spoken
 from aurify.evaluate.page_figures import DIRECTIONS, titled
 from aurify.evaluate.page_sections import sentence, subject_name
 from aurify.evaluate.report import Pair, Report
@@ -78,7 +78,7 @@ def sections(report: Report) -> dict[str, list[str]]:
         ],
         "Ethical considerations": ethics,
         "Caveats and recommendations": [*_bullets(v.advice), *_bullets(report.notices[:MOST])] or ["None."],
-        "Cost": _facts(report.cost) or ["Not known."],
+        "Cost": _facts(costs(report.cost)) or ["Not known."],
         "Repeat it": [fenced(report.command), *_facts(report.made_by)],
     }
 

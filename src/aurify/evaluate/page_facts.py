@@ -40,6 +40,16 @@ def spoken(key: str) -> str:
     return WORDS.get(key, key.replace("_", " "))
 
 
+def costs(cost: Mapping[str, Any]) -> dict[str, str]:
+    """Each cost with how it is known behind it."""
+    sources = {k: str(v) for k, v in cost.items() if k.endswith("_source")}
+    told = {k: said(k, v) for k, v in cost.items() if k not in sources}
+    for key in told:
+        source = sources.pop(f"{key.split('_')[0]}_source", None)
+        told[key] += f" ({source})" if source else ""
+    return told | sources
+
+
 def facts(mapping: Mapping[str, Any], deep: int = 0) -> Html:
     """A list of names and values."""
     items = list(mapping.items())

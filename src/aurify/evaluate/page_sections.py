@@ -173,12 +173,7 @@ def failures(report: Report) -> list[Html]:
 def cost(report: Report) -> list[Html]:
     if not report.cost:
         return [el("p", "It is not known what the training cost.")]
-    sources = {k: v for k, v in report.cost.items() if k.endswith("_source")}
-    told = {k: page_facts.said(k, v) for k, v in report.cost.items() if k not in sources}
-    for key in told:
-        source = sources.pop(f"{key.split('_')[0]}_source", None)
-        told[key] += f" ({source})" if source else ""
-    return [page_facts.facts(told | sources)]
+    return [page_facts.facts(page_facts.costs(report.cost))]
 
 
 def data(report: Report) -> list[Html]:

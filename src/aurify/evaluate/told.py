@@ -24,7 +24,7 @@ def sections(report: Report) -> dict[str, list[str]]:
         if part:
             found[name] = list(part["sentences"])
     if report.cost:
-        found["cost"] = [f"{page_facts.spoken(k)}: {page_facts.said(k, v)}" for k, v in report.cost.items()]
+        found["cost"] = [f"{page_facts.spoken(k)}: {v}" for k, v in page_facts.costs(report.cost).items()]
     return found
 
 
