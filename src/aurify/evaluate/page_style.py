@@ -136,7 +136,8 @@ pre {
 }
 .texts pre { margin: 0; border: 0; max-height: none; }
 .beside { display: grid; gap: 1.4rem; }
-.beside .texts { grid-template-columns: repeat(auto-fit, minmax(min(100%, 17rem), 1fr)); max-height: 20rem; }
+.beside .texts { grid-template-columns: repeat(auto-fit, minmax(min(100%, 17rem), 1fr)); max-height: none; }
+.beside .texts pre { max-height: 20rem; }
 .key { width: 2.2rem; flex: none; }
 
 @media (max-width: 46rem) {
