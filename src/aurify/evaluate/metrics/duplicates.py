@@ -19,8 +19,8 @@ ROUNDING = 1e-12  # of the features' mean square: what two equal samples may be 
 
 
 class Duplicates(Metric):
-    """What real samples have is best: they too may repeat. Where samples come twice, each by chance, the jackknife counts
-    a pair for both and its interval is 1.4 times too wide; where one comes very often, it is right."""
+    """What real samples have is best: they too may repeat. Where samples come twice by chance, the jackknife counts
+    each pair for both and its interval is 1.4 times too wide; where one comes very often, it is right."""
 
     of = "features"
     title = "duplicates among samples"
