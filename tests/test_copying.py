@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from aurify.errors import UserError
 from aurify.evaluate import binomial, controls, nearest, three_sample
 from aurify.evaluate.alarm import LEVEL, Unit, alarm
-from aurify.evaluate.copying import copying
+from aurify.evaluate.copying import copying, looking
 from aurify.evaluate.nearest_pictures import Pictures
 from aurify.evaluate.nearest_texts import LADDER, Texts, Windows, plain
 from aurify.evaluate.samples import Samples
@@ -158,6 +158,13 @@ def test_a_shift_beyond_the_search_is_planted_too_and_what_is_found_of_it_is_tol
         by = {(abs(a), abs(b)) for one, x in zip(made.x, plain, strict=True) for a, b in [displacement(one, x)]}
         assert {a for pair in by for a in pair} == set(places)
     assert controls.FAR in found("pictures", 5).controls.sentences[0]
+
+
+def test_a_long_search_tells_how_far_it_is():
+    train, held, fresh = (s.take(range(150)) for s in sets_of("pictures"))
+    *shares, result = looking(fresh, train, held)
+    assert shares == sorted(shares) and len(set(shares)) > 5 and 0 < shares[0] < shares[-1] <= 1
+    assert result.scores.equal(copying(fresh, train, held).scores)
 
 
 def displacement(moved, x):

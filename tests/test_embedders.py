@@ -8,7 +8,9 @@ import pytest
 import torch
 
 import backbones
+from aurify.errors import UserError
 from aurify.evaluate import embedder
+from aurify.evaluate.embedders import classifier, raw
 from aurify.evaluate.samples import Samples
 from aurify.evaluate.torch_file import tensors
 
@@ -107,7 +109,7 @@ def test_learned_features_tell_labels_apart_that_they_were_not_told(fitted):
 
 def test_probabilities_are_those_of_the_labels(fitted):
     one, samples = fitted["classifier", "labelled pictures"]
-    p = one.probabilities(samples)
+    p = one.probabilities(one.embed(samples))
     torch.testing.assert_close(p.sum(1), torch.ones(len(p)))
     assert (p.argmax(1) == samples.labels).double().mean() > 0.95
 
@@ -134,3 +136,50 @@ def test_a_file_that_is_no_state_dict_is_refused_without_running_it(tmp_path):
     path.write_bytes(b"\x80\x02cos\nsystem\nX\x02\x00\x00\x00ls\x85R." * 5)
     with pytest.raises(ValueError, match="no state dict"):
         tensors(path)
+
+
+def learned(data="data", seen=None):
+    """A classifier by way of what is kept; whether it was fitted anew."""
+    seen = seen or SETS["labelled pictures"]
+    *shares, one = embedder.fitted(classifier.Classifier(), seen, data)
+    return one, bool(shares)
+
+
+@pytest.fixture
+def kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("AURIFY_HOME", str(tmp_path))
+    monkeypatch.setattr("aurify.evaluate.judge.BATCH", 16)
+    one, anew = learned()
+    assert anew
+    (path,) = (tmp_path / "embedders").iterdir()
+    return one, path
+
+
+def test_what_was_learned_is_used_again(kept):
+    again, anew = learned()
+    assert not anew and again.weights == kept[0].weights
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "flipped", "other"])
+def test_a_damaged_file_of_what_was_learned_is_learned_anew(kept, damage):
+    one, path = kept
+    whole = path.read_bytes()
+    flipped = bytes([*whole[:-9], whole[-9] ^ 1, *whole[-8:]])
+    path.write_bytes({"cut": whole[: len(whole) // 2], "empty": b"", "flipped": flipped, "other": b"x" * 99}[damage])
+    again, anew = learned()
+    assert anew and again.weights == one.weights and path.read_bytes() == whole
+
+
+def test_another_recipe_does_not_take_what_was_learned_by_the_last(kept, monkeypatch):
+    monkeypatch.setattr(classifier.Classifier, "recipe", classifier.Classifier.recipe + 1)
+    assert learned()[1]
+
+
+def test_values_that_are_not_finite_are_refused_and_the_first_sample_is_named():
+    rows = SETS["rows"]
+    x = rows.x.clone()
+    x[7, 2], x[9, 0] = torch.nan, torch.inf
+    odd = Samples(rows.natives, x, rows.labels, tuple(f"row {i}" for i in range(60)))
+    with pytest.raises(UserError, match=r"2 of 60 .*averaged raw values.* the first is row 7\."):
+        list(embedder.features(raw.Raw(), odd))
+    assert torch.equal(list(embedder.features(raw.Raw(), rows))[-1], rows.x)

@@ -15,6 +15,7 @@ from aurify.codecs.image import Image as Pictures
 from aurify.errors import UserError
 from aurify.evaluate import assess, folder, metric, of_folder, of_run, sources
 from aurify.evaluate.assess import Case
+from aurify.evaluate.cost import cost
 from aurify.evaluate.report import Report
 from aurify.evaluate.samples import Samples
 from aurify.evaluate.sources import Real
@@ -140,10 +141,23 @@ def test_a_run_gets_its_report_and_a_repeated_evaluation_equals_it(run):
     assert {"bits_per_character", "frechet", "distinct_2"} <= {f["metric"] for f in kept["figures"]}
     assert kept["membership"]["sentences"] and kept["cost"]["minutes_source"] == "measured"
     assert (run.path / "MODEL_CARD.md").read_text().startswith("---")
-    assert kept["cost"]["memory_mib"] > 50
+    assert kept["cost"]["memory_mib"] > 50 and kept["subject"]["steps"] == kept["subject"]["checkpoint"] == 60
     assert [(run.path / "report" / shown["file"]).stat().st_size > 0 for shown in kept["shown"]] == [True, True]
     *_, again = of_run.evaluate(run, n=60)
     assert again.to_json()["figures"] == report.to_json()["figures"]
+
+
+def test_arithmetic_is_counted_up_to_the_checkpoint_that_was_judged(run):
+    half, whole = cost(run, 30), cost(run, 60)
+    assert 2 * half["flops"] == pytest.approx(whole["flops"]) == pytest.approx(run.card.plan["flops"])
+    assert "multiplied by 30" in half["flops_source"]
+
+
+@pytest.mark.parametrize("kind", ["overfitting", "copying", "rolled-back"])
+def test_what_training_noticed_is_in_the_report(run, kind, monkeypatch):
+    monkeypatch.setattr(type(run), "log", lambda self: [{"event": "notice", "kind": kind, "text": "Stop now."}])
+    some = Samples(["a"], None, torch.zeros(1).long(), ("a",))
+    assert of_run.case_of(run, some, Real(some, some, some, "", 1), {}, 0, {}).notices == ("Stop now.",)
 
 
 def test_other_training_samples_are_other_data_to_a_protocol(real, tmp_path):

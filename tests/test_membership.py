@@ -1,6 +1,7 @@
 """Membership inference and usefulness against planted truths."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 
 from aurify.cond import Cond, CondSpec
 from aurify.evaluate import text_judge
-from aurify.evaluate.membership import attack_of, by_distance, by_likelihood, by_loss, counts, membership
+from aurify.evaluate.membership import attack_of, by_distance, by_likelihood, by_loss, counts, membership, of_features
 from aurify.evaluate.samples import Samples
 from aurify.evaluate.usefulness import Usefulness, usefulness
 from aurify.families.flow import Config as FlowConfig
@@ -54,6 +55,17 @@ def test_few_held_out_samples_make_the_rate_coarse():
     found = membership(torch.arange(50.0), torch.arange(20.0))
     assert found.rate == pytest.approx(1 / 21) and found.others == 20
     assert json.loads(json.dumps(found.to_json()))["numbers"]["recognised"] == found.recognised
+
+
+def test_samples_that_lie_by_training_samples_tell_them_whoever_made_them():
+    generator = torch.Generator().manual_seed(0)
+    members, others, fresh = torch.randn(3, 1000, 12, generator=generator)
+    near = members + 0.05 * torch.randn(members.shape, generator=generator)
+    told, untold = (of_features(made, members, others, "these") for made in (near, fresh))
+    assert told.leaks and told.recognised > 0.9 and "was trained on" in told.sentences[0] and "(these)" in told.attack
+    assert not untold.leaks and untold.recognised < 0.05
+    assert "different places of the text" in replace(told, elsewhere=True).sentences[0]
+    assert replace(untold, elsewhere=True).sentences == untold.sentences
 
 
 def test_binomial_counts_leave_out_no_more_than_the_tails():

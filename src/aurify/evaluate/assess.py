@@ -85,7 +85,8 @@ def assess(case: Case) -> Steps[Report]:
             whole = yield from everything(case, one)
         cut = {name: x[:n] for name, x in whole.items() if name in sets and rank == 0}
         seen = yield from all_figures.views(one, sets, case.likelihood, cut)
-        case = replace(case, notices=(*case.notices, *alike(seen.features, one)))
+        if rank == 0:
+            case = replace(case, notices=(*case.notices, *alike(seen.features, one)))
         names = metric.names() if rank == 0 else all_figures.FIRST
         found += yield from all_figures.figures(seen, protocol(case, one, n), names)
         if rank == 0:
@@ -154,7 +155,7 @@ def look_for_copies(case: Case, whole: dict[str, Tensor]) -> Steps[Copying | Non
 
 def members(case: Case, whole: dict[str, Tensor], embedders: list[Embedder]) -> dict[str, Any]:
     """Membership by distance, for samples of which nothing more is known."""
-    if not whole:
+    if not whole or min(len(case.real.train), 2 * case.real.most) < attacks.FEWEST:
         return {}
     unseen = torch.cat((whole["reference"], whole["fresh"]))
     found = attacks.of_features(whole["made"], whole["train"], unseen, embedders[0].title)
@@ -206,7 +207,7 @@ def unsure(copied: Copying | None) -> tuple[str, ...]:
     if copied is None:
         return ("Copying was not looked for: say what the model learned from with --train.",)
     told, missed = [], controls.listed(copied.controls.missed)
-    if missed:
+    if missed and not copied.blind:
         told.append(f"Copies may go unseen: of those planted on purpose only {missed} were found.")
     if copied.controls.fresh_rings:
         told.append("The copying alarm rings for real samples, too: one half of them by the limit of the other.")

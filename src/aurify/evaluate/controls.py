@@ -54,9 +54,9 @@ class Controls:
 
     @property
     def blind(self) -> bool:
-        """Whether plain copies are missed, by more than chance explains."""
+        """Whether plain copies are missed, all of them or more than chance explains."""
         k, n = self.found[PLAIN]
-        return binomial.interval(k, n)[1] < LEAST
+        return k == 0 or binomial.interval(k, n)[1] < LEAST
 
     @property
     def sentences(self) -> tuple[str, ...]:

@@ -98,15 +98,15 @@ class Copying:
         """For the verdict: why silence of the alarm means nothing on this data; None where it does."""
         a, why = self.overlap, list[str]()
         if self.controls.blind:
-            why.append(f"planted copies were found in only {controls.listed(self.controls.missed)}")
+            k, n = self.controls.found[controls.PLAIN]
+            why.append(f"plain copies planted on purpose were found in only {k} of {n} cases")
         if a is not None and min(a.p_share, a.p_beyond) < OVERLAP:
+            alike = "; ".join(f"{held} is much like {train}" for held, train in self.held_closest[:3])
             why.append(
                 f"{a.flagged} of {a.m} real samples that should be unseen are nearer to a training sample than all but "
-                f"{a.rate:.1%} of training samples are to one another"
+                f"{a.rate:.1%} of training samples are to one another, as if they were copies ({alike})"
             )
-        alike = "; ".join(f"{held} is much like {train}" for held, train in self.held_closest[:3])
-        told = f"The copying alarm is blind on this data: {', and '.join(why)}."
-        return f"{told} What should be unseen overlaps the training data; the likest: {alike}." if why else None
+        return f"The copying alarm is blind on this data: {', and '.join(why)}." if why else None
 
     @property
     def _counted(self) -> str:

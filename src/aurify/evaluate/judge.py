@@ -19,6 +19,7 @@ from aurify.rng import derive
 from aurify.spec import Grid
 
 BATCH = 128
+FEWEST, MOST = 200, 500  # steps; on digits 400 read 98.9 % rightly, 600 99.1 %
 
 
 @dataclass
@@ -49,7 +50,7 @@ def train_judge(
         torch.manual_seed(derive("judge", seed))
         net = network(spec, int(labels.max()) + 1)
     generator = torch.Generator().manual_seed(derive("judge data", seed))
-    steps = max(epochs * len(x) // BATCH, 200)
+    steps = min(max(epochs * len(x) // BATCH, FEWEST), MOST)
     optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3, weight_decay=0.05, fused=True)
     for step in range(steps):
         rows = torch.randint(len(x), (BATCH,), generator=generator)

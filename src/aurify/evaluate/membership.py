@@ -27,7 +27,7 @@ from aurify.rng import BatchRng, derive
 from aurify.spec import Tokens
 
 RATE = 0.01  # false positives
-MOST = 2000  # samples a side whose distances are taken
+FEWEST, MOST = 20, 2000  # samples a side whose distances are taken
 DRAWS = 8  # of noise, each the same for every sample
 BATCH = 16
 

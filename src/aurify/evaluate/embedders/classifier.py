@@ -18,6 +18,7 @@ class Classifier(Embedder):
     kind = Grid
     title: ClassVar[str] = "classifier of the data's own labels"
     source: ClassVar[str] = "small convolutional network, trained on the training split alone"
+    recipe: ClassVar[int] = 2
     judge: Judge
 
     @classmethod
