@@ -27,6 +27,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(metric, "names", lambda: ("frechet", "kid", "diversity"))
     monkeypatch.setattr(MiniLM, "suits", classmethod(lambda kind, train: 0))
     monkeypatch.setattr("aurify.evaluate.judge.BATCH", 16)
+    monkeypatch.setattr("aurify.evaluate.judge.FEWEST", 40)
 
 
 def report(capsys, tmp_path, **folders):
@@ -63,6 +64,18 @@ def test_what_cannot_be_judged_is_refused_in_a_sentence(capsys, tmp_path, real):
     shutil.copy(min(real["train"].iterdir()), shapes(tmp_path / "both", 20, 7) / "seen.png")
     said = refused(capsys, "evaluate", "--samples", real["reference"], "--reference", tmp_path / "both", *against[2:])
     assert "seen.png is 1-0000.png" in said
+
+
+def test_a_copycat_is_not_called_good_where_near_copies_in_the_reference_blind_the_alarm(capsys, tmp_path, real):
+    brighter, copies = tmp_path / "brighter", tmp_path / "copies"
+    for folder, more in ((brighter, 3), (copies, 5)):
+        folder.mkdir()
+        for path in sorted(real["train"].iterdir())[:100]:
+            Image.fromarray(np.asarray(Image.open(path)).clip(0, 250) + np.uint8(more)).save(folder / path.name)
+    found = report(capsys, tmp_path, samples=copies, reference=brighter, train=real["train"])
+    assert found["verdict"] not in ("gold", "promising"), found["reasons"]
+    told = " ".join(found["reasons"])
+    assert "blind on this data" in told and "is much like 1-0" in told
 
 
 def test_one_long_text_on_each_side_is_judged_in_passages(capsys, tmp_path):
