@@ -1,6 +1,6 @@
 """A convolution and the batch norm after it as one convolution, which gives the same and costs less.
 
-    y = gain (W x - mean) / sqrt(variance + e) + bias  =  (W s) x + (bias - mean s),   s = gain / sqrt(variance + e)
+y = gain (W x - mean) / sqrt(variance + e) + bias  =  (W s) x + (bias - mean s),   s = gain / sqrt(variance + e)
 """
 
 from collections.abc import Mapping
