@@ -17,7 +17,10 @@ class Distinct1(Metric):
     source = SOURCE
     better = "real"
     bounds = (0.0, math.inf)
-    sees = ("noise", "repeats",)
+    sees = (
+        "noise",
+        "repeats",
+    )
 
     def value(self, real: Sequence[str], made: Sequence[str]) -> float:
         return distinct(1, real, made)
