@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 import torch
 
 from aurify.device import Precision
-from aurify.plan import fast_bfloat16
+from aurify.modes import fast_bfloat16
 
 Work = Callable[[], object]
 
