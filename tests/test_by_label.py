@@ -30,5 +30,7 @@ def test_an_untrained_model_is_read_by_chance_and_real_samples_are_read_rightly(
     assert first.startswith(share) and "held-out" in first
     assert second.startswith("coverage (5 neighbours) 0") and "; of real held-out samples " in second
     assert f"n = {p.n}" in protocol and p.weights in judge
+    right, n = found.judge
+    assert n > p.n and right / n > 0.95 and f"of all {n} real held-out samples rightly" in judge
     kept = json.loads(strict_json(found.to_json()))
     assert [f["measured"]["value"] for f in kept["figures"]] == pytest.approx([f.measured.value for f in found.figures])

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from aurify import sample as sampling
-from aurify.evaluate import embedder, figures, rounding, sources
+from aurify.evaluate import binomial, embedder, figures, rounding, sources
 from aurify.evaluate.assess import preprocessing
 from aurify.evaluate.embedders.classifier import Classifier
 from aurify.evaluate.figure import Figure, Measured, Protocol
@@ -29,22 +29,27 @@ class ByLabel:
 
     figures: tuple[Figure, ...]
     side: str
+    judge: tuple[int, int]  # real samples of `side` that the judge reads rightly, of all there are
 
     def figure(self, metric: str) -> Figure:
         return next(f for f in self.figures if f.metric == metric)
 
     def to_json(self) -> dict[str, Any]:
-        return {"figures": [f.to_json() for f in self.figures]}
+        right, n = self.judge
+        told = {"right": right, "n": n, "interval": binomial.interval(right, n)}
+        return {"figures": [f.to_json() for f in self.figures], "judge": told}
 
     def lines(self) -> list[str]:
         accuracy, coverage = (self.figure(name) for name in METRICS)
         real = {"test": "real test samples", "held": "real held-out samples"}[self.side]
-        p = accuracy.protocol
+        p, (right, n) = accuracy.protocol, self.judge
+        judge = percent(Measured(right / n, binomial.interval(right, n)))
         return [
             f"asked label read in {beside(percent, accuracy, real)}",
             f"{coverage.title} {beside(rounding.measured, coverage, f'of {real}')}",
             f"n = {p.n:,} on each side, against {p.reference}; intervals hold 95 %",
-            f"read by a {p.embedder} ({p.weights}), trained on the training split alone",
+            f"read by a {p.embedder} ({p.weights}), trained on the training split alone, "
+            f"which reads {judge[0]} ({judge[1]}) of all {n:,} {real} rightly",
         ]
 
 
@@ -73,7 +78,8 @@ def by_label(run: Run, n: int = 1000, seed: int = 1) -> Iterator[Doing | ByLabel
     fitting = embedder.fitted(Classifier(), learned, run.store.hash)
     judge = yield from at_last(fitting, "training the judge")
     side = "test" if len(run.store.split("test")) else "held"
-    reference, fresh = sources.dealt(with_labels(sources.of_split(run.codec, run.store.split(side))), seed)
+    unseen = with_labels(sources.of_split(run.codec, run.store.split(side)))
+    reference, fresh = sources.dealt(unseen, seed)
     n = min(n, len(reference))
     model, _ = sampling.load_model(run)
     made = yield from sources.of_run(run, model, n, seed, {})
@@ -82,7 +88,9 @@ def by_label(run: Run, n: int = 1000, seed: int = 1) -> Iterator[Doing | ByLabel
     told = f"half of the {'held-out' if side == 'held' else side} samples"
     protocol = Protocol(judge.title, judge.weights, n, told, run.data.hash, preprocessing(run.spec), seed, BLOCKS)
     found = yield from figures.figures(seen, protocol, METRICS)
-    yield ByLabel(tuple(found), side)
+    read = judge.probabilities(judge.embed(unseen))
+    assert read is not None
+    yield ByLabel(tuple(found), side, (int((read.argmax(1) == unseen.labels).sum()), len(unseen)))
 
 
 def with_labels(samples: Samples) -> Samples:
