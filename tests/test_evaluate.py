@@ -55,6 +55,17 @@ def judged(samples, real, out, **sides):
     return report
 
 
+def test_more_samples_than_can_be_compared_are_drawn_from_all_of_them(real, tmp_path):
+    """A folder in an order of its own: all discs of one half of the brightness come first."""
+    fresh = tmp_path / "fresh"
+    fresh.mkdir()
+    for i, picture in enumerate(sorted(drawn(480, 3), key=lambda p: float(np.asarray(p).mean()))):
+        Image.fromarray(picture).save(fresh / f"{i:04d}.png")
+    report = judged(fresh, real, tmp_path / "out")
+    assert report.figures[0].protocol.n == 240
+    assert report.verdict.word in ("gold", "promising") and report.verdict.skill.interval[1] > 0.95
+
+
 def test_fresh_real_samples_are_not_called_a_bubble(real, tmp_path):
     report = judged(shapes(tmp_path / "fresh", 240, 3), real, tmp_path / "out")
     assert report.verdict.word in ("gold", "promising"), report.verdict

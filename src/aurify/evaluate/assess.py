@@ -167,7 +167,7 @@ def cut_to(case: Case, n: int) -> tuple[str, ...]:
     if n == len(case.made):
         return ()
     return (
-        f"Figures compare the first {n:,} of {len(case.made):,} samples: the real samples that the model has not seen "
+        f"Figures compare {n:,} of {len(case.made):,} samples: the real samples that the model has not seen "
         f"are divided, so that {case.real.most:,} stand for the floor.",
     )
 

@@ -60,7 +60,7 @@ def case_of(folders: dict[str, Folder], reference: str, samples: str, train: str
     command = ["aurify", "evaluate", "--samples", samples, "--reference", reference, "--seed", str(seed)]
     changed = folder.refitted(folders["samples"], codec)
     return Case(
-        made=sets["samples"],
+        made=sources.mixed(sets["samples"], seed),
         real=real_of(sets, seen["train"][1] if train else 0, reference, seed),
         codec=codec,
         data=facts(folders, sets, codec),

@@ -121,6 +121,11 @@ def dealt(unseen: Samples, seed: int) -> tuple[Samples, Samples]:
     return unseen.take(order[:half]), unseen.take(order[half : 2 * half])
 
 
+def mixed(samples: Samples, seed: int) -> Samples:
+    """The same in an order of chance: a folder lists label after label, and figures may compare some of them alone."""
+    return samples.take(torch.randperm(len(samples), generator=torch.Generator().manual_seed(derive("mixed", seed))))
+
+
 def joined(parts: list[Samples]) -> Samples:
     """All samples of several sets of one codec."""
     if len(parts) == 1:

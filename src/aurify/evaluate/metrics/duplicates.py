@@ -43,7 +43,7 @@ def duplicates(real: Real, made: Made, blocks: Blocks, count: int) -> Float[Tens
     """The figure without block b, for b = 0 ... count - 1."""
     centre = real.mean(0)  # of no consequence but for rounding
     x, y = real - centre, made - centre
-    radii = NEAR**2 * medians_without(x, blocks[0], count)
+    radii = NEAR**2 * medians_without(real, blocks[0], count)
     radii = radii.clamp(min=ROUNDING * float(x.square().sum(1).mean()))
     kept = (blocks[1][:, None] != torch.arange(count)).double()
     alone = torch.zeros(count, dtype=torch.float64)

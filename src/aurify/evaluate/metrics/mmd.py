@@ -14,6 +14,7 @@ from torch import Tensor
 
 from aurify.evaluate.kernels import mmd2, parts, squared_distances
 from aurify.evaluate.metric import Blocks, Made, Metric, Real
+from aurify.evaluate.remembered import remembered
 
 MANTISSA = 16  # bits of a float32 that a bin does not tell apart; 7 of its fraction are left: 2^-7 = 0.8 %
 BINS = 0x7F800000 >> MANTISSA  # of all finite positive float32
@@ -42,13 +43,22 @@ class Mmd(Metric):
 
 def discrepancies(x: Float[Tensor, "n F"], y: Float[Tensor, "m F"], blocks: Blocks, count: int) -> Float[Tensor, " B"]:
     """d2 without block b, for b = 0 ... count - 1."""
+    s2, xx = among(x, blocks[0], count)
     centre = x.mean(0)  # of no consequence but for rounding
     x, y = x - centre, y - centre
-    s2 = medians_without(x, blocks[0], count)
     of_x, of_y = ((block[:, None] != torch.arange(count)).double() for block in blocks)
     n, m = of_x.sum(0), of_y.sum(0)
-    xx, yy, xy = sums(x, x, of_x, of_x, s2), sums(y, y, of_y, of_y, s2), sums(x, y, of_x, of_y, s2)
+    yy, xy = sums(y, y, of_y, of_y, s2), sums(x, y, of_x, of_y, s2)
     return mmd2(xx - n, yy - m, xy, n, m)  # k(x, x) = 1
+
+
+@remembered
+def among(x: Float[Tensor, "n F"], block: Int[Tensor, " n"], count: int) -> tuple[Tensor, Tensor]:
+    """Of one set without block b: the median squared distance, which is the bandwidth, and the sum of k over pairs."""
+    s2 = medians_without(x, block, count)
+    x = x - x.mean(0)  # of no consequence but for rounding
+    of = (block[:, None] != torch.arange(count)).double()
+    return s2, sums(x, x, of, of, s2)
 
 
 def sums(
@@ -67,8 +77,10 @@ def sums(
     return total
 
 
+@remembered
 def medians_without(x: Float[Tensor, "n F"], block: Int[Tensor, " n"], count: int) -> Float[Tensor, " B"]:
     """The median of |x_i - x_j|^2 over pairs, without block b; floats above zero are ordered as their bits are."""
+    x = x - x.mean(0)
     touching, both = x.new_zeros(count + 1, BINS + 1), x.new_zeros(count + 1, BINS + 1)
     row = block.clamp(max=count)
     for rows in parts(len(x), len(x)):
