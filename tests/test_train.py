@@ -90,6 +90,13 @@ def test_what_a_family_notices_is_said_once_in_a_run(tmp_path):
     assert "damaged" in again and "runaway" not in again
 
 
+def test_what_looking_at_a_training_costs_is_kept(tmp_path):
+    run = toys.make(toys.write_pictures(tmp_path / "data"), "flow", tmp_path / "run", steps=8, save_every=4)
+    list(train(run))
+    kept = json.loads((run.path / "timing.json").read_text())
+    assert 0 < kept["watching"] < kept["seconds"]
+
+
 def test_accumulation_gives_the_gradient_of_the_whole_batch(tmp_path):
     for name in family.names():
         data = toys.data_for(name, tmp_path / f"data-{name}")

@@ -21,16 +21,16 @@ from aurify.preview import sampled
 from aurify.rng import BatchRng, derive
 from aurify.run import Run
 
-MOST, BATCH = 512, 64  # samples of an evaluation, and at a time
-MADE = 256  # samples made for the distance
+MOST, BATCH = 256, 64  # samples of an evaluation, and at a time
+REAL, MADE = 512, 256  # held-out samples and made ones for the distance
 
 
 def losses(run: Run, model: Family, phases: list[Phase]) -> dict[str, float]:
     """Mean losses on held-out samples with fixed noise, in figures "held/PHASE/NAME"; every process measures the same.
-    At most eight batches, so that all evaluations together cost some hundredths of the training; no more at a time than
-    the training takes, where memory sets a limit, and no gradient of any parameter."""
+    At most four batches, so that all evaluations together cost a hundredth or two of the training; no more at a time
+    than the training takes, where memory sets a limit, and no gradient of any parameter."""
     held, most = run.store.split("held"), run.training.micro or BATCH
-    n = min(len(held), MOST, 8 * run.training.batch)
+    n = min(len(held), MOST, 4 * run.training.batch)
     model.requires_grad_(False)
     totals: dict[str, float] = {}
     units = dict.fromkeys((phase.name for phase in phases), 0.0)
@@ -56,7 +56,7 @@ def energy(run: Run, model: Family) -> float | None:
     held = run.store.split("held")
     if len(held) < BATCH:
         return None
-    real, made = sources.of_split(run.codec, held, MOST), sampled(run, model, MADE)
+    real, made = sources.of_split(run.codec, held, REAL), sampled(run, model, MADE)
     return coefficient(Raw().embed(real), Raw().embed(made))
 
 

@@ -240,7 +240,8 @@ class Loop:
         if state.summed and (state.step % config.log_every == 0 or last):
             yield from self.write_log()
         if state.step in self.evaluations:
-            figures = self.held_out()
+            with self.writer.watching():
+                figures = self.held_out()
             yield self.writer.log(Evaluated(state.step, figures))
             told = figures.get(f"held/{state.phases[0].name}/loss" if state.family.held_out_tells else "held/energy")
             improved |= self.crew.any(told is not None and state.quality.improved(state.step, told))
@@ -248,8 +249,9 @@ class Loop:
             if advice:
                 yield self.writer.log(Notice(state.step, "overfitting", advice))
         if state.step in self.previews and self.crew.first:
-            with averaged(state):
-                yield from map(self.writer.log, self.preview.make(state.family, state.step, state.quality))
+            with self.writer.watching(), averaged(state):
+                made = list(self.preview.make(state.family, state.step, state.quality))
+            yield from map(self.writer.log, made)
         self.due |= state.step % config.save_every == 0
         if improved or (self.due and state.healthy):
             yield from self.save(last=state.step >= config.steps)

@@ -4,7 +4,7 @@ import json
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 from aurify import board, events
 from aurify.device import energy_counter, forget_peak_memory, peak_memory
@@ -27,6 +27,7 @@ class Writer:
         self.refused: set[str] = set()
         self.untold: list[str] = []
         self.began, self.joules = time.perf_counter(), None
+        self.watched = 0.0
 
     def __enter__(self) -> "Writer":
         if self.active:
@@ -48,10 +49,12 @@ class Writer:
                 self.keep_cost()
 
     def keep_cost(self) -> None:
-        """Adds this training's seconds, and joules where they can be read, to timing.json, and the peak of memory."""
+        """Adds this training's seconds, of them those spent on looking at it, to timing.json, joules where they can be
+        read, and the peak of memory."""
         path, now = self.run.path / "timing.json", energy_counter()
         kept = read_json(path) if path.is_file() else {"seconds": 0.0, "joules": 0.0}
         kept["seconds"] += self.seconds
+        kept["watching"] = kept.get("watching", 0.0) + self.watched
         kept["peak_memory"] = max(kept.get("peak_memory", 0), peak_memory())
         if now and self.joules and "joules" in kept:
             kept["joules"] += (now[0] - self.joules[0]) % now[1]
@@ -72,6 +75,13 @@ class Writer:
         self.began, self.joules = time.perf_counter(), energy_counter()
         forget_peak_memory()
         self.stamps.append(self.began)
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Around held-out figures and previews, whose seconds are counted."""
+        began = time.perf_counter()
+        yield
+        self.watched += time.perf_counter() - began
 
     @property
     def seconds(self) -> float:
