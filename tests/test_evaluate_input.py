@@ -124,7 +124,7 @@ def test_constant_samples_are_said_and_what_is_defined_is_used(capsys, tmp_path,
 
 def test_fewer_samples_than_were_given_are_compared_and_that_is_said(capsys, tmp_path, real):
     found = report(capsys, tmp_path, samples=shapes(tmp_path / "many", 90, 8), **real)
-    assert any("the first 50 of 90 samples" in notice for notice in found["notices"])
+    assert any("compare 50 of 90 samples" in notice for notice in found["notices"])
 
 
 def test_labelled_folders_get_usefulness_and_any_with_a_training_set_membership(capsys, tmp_path):
