@@ -9,6 +9,7 @@ import toys
 from aurify import family
 from aurify.data.store import open_or_build
 from aurify.errors import UserError
+from aurify.events import Done
 from aurify.loop import train
 from aurify.run import Run
 from aurify.sample import sample
@@ -52,11 +53,11 @@ def use(path):
     """All that reads a run's files."""
     run = Run.load(path)
     assert list(sample(run, 1))
-    list(train(run))
+    return list(train(run))
 
 
 def test_an_unharmed_run_can_be_used(path):
-    use(path)
+    assert isinstance(use(path)[-1], Done)
 
 
 @pytest.mark.parametrize("name", CHANGES)
