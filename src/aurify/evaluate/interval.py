@@ -61,11 +61,8 @@ def measure(metric: Metric, real: Any, made: Any, seed: int = 0, extrapolated: b
     n, m = len(real), len(made)
     count = min(BLOCKS, n, m)
     blocks = Blocks(block_of(n, seed, count), block_of(m, seed + 1, count))
-    value = metric.value(real, made)
-    if isinstance(metric, Local) and count == BLOCKS:
-        without = by_halves(metric, real, made, blocks, value)
-    else:
-        without = metric.without(real, made, blocks)
+    halves = isinstance(metric, Local) and count == BLOCKS
+    value, without = by_halves(metric, real, made, blocks) if halves else metric.both(real, made, blocks)
     half = student(len(without)) * spread(without)
     centre = corrected(value, without) if metric.unbiased and extrapolated else value
     low, high = centre - half, centre + half
@@ -75,15 +72,16 @@ def measure(metric: Metric, real: Any, made: Any, seed: int = 0, extrapolated: b
     return Measured(centre, (max(low, least), min(high, most)), tuple(without.tolist()))
 
 
-def by_halves(metric: Local, real: Real, made: Made, blocks: Blocks, value: float) -> Float[Tensor, " B"]:
-    """theta_b from balanced half-samples; there must be BLOCKS blocks."""
+def by_halves(metric: Local, real: Real, made: Made, blocks: Blocks) -> tuple[float, Float[Tensor, " B"]]:
+    """The figure, and theta_b from balanced half-samples; there must be BLOCKS blocks."""
     h = splits()
     left, right = ((h[:, block] > 0).T for block in blocks)  # (n, S): who is in the first half of each split
-    both = torch.cat([left, ~left], 1), torch.cat([right, ~right], 1)
-    halves = metric.of_selections(real, made, *both)
-    first, second = halves.chunk(2)
-    d = metric.growth(value, float(halves.mean())) * (first - second) / 2
-    return value - h.T @ d / (BLOCKS - 1)
+    everyone = (torch.ones(len(x), 1, dtype=torch.bool) for x in (real, made))
+    selections = (torch.cat([all_, half, ~half], 1) for all_, half in zip(everyone, (left, right), strict=True))
+    whole, *found = metric.of_selections(real, made, *selections).split([1, len(h), len(h)])
+    value, (first, second) = float(whole), found
+    d = metric.growth(value, float(torch.cat(found).mean())) * (first - second) / 2
+    return value, value - h.T @ d / (BLOCKS - 1)
 
 
 def splits() -> Float[Tensor, "S B"]:

@@ -75,6 +75,10 @@ class Metric(ABC):
         ]
         return torch.tensor(values, dtype=torch.float64)
 
+    def both(self, real: Any, made: Any, blocks: Blocks) -> tuple[float, Float[Tensor, " B"]]:
+        """`value` and `without`. Overridden where one look at the samples gives both."""
+        return self.value(real, made), self.without(real, made, blocks)
+
 
 def _outside(samples: Any, keep: Tensor) -> Any:
     if isinstance(samples, Tensor):

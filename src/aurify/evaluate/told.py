@@ -7,6 +7,8 @@ from aurify.evaluate.rounding import bounded
 
 ARROWS = {"lower": "lower is better", "higher": "higher is better", "real": "like real is better"}
 
+NOTICES = 5  # shown on the screen
+
 
 def sections(report: Report) -> dict[str, list[str]]:
     """Lines by title."""
@@ -23,6 +25,10 @@ def sections(report: Report) -> dict[str, list[str]]:
         part = getattr(report, name)
         if part:
             found[name] = list(part["sentences"])
+    unsaid = [notice for notice in report.notices if notice not in verdict.reasons]
+    if unsaid:
+        rest = len(unsaid) - NOTICES
+        found["also"] = unsaid[:NOTICES] + ([f"and {rest} more in the report"] if rest > 0 else [])
     if report.cost:
         found["cost"] = [f"{page_facts.spoken(k)}: {v}" for k, v in page_facts.costs(report.cost).items()]
     return found

@@ -5,11 +5,12 @@ al. 2017, BicycleGAN, here on any features).
 """
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from aurify.evaluate.kernels import members, sizes_without, squared_distances, within, without
 from aurify.evaluate.metric import Blocks, Made, Metric, Real
+from aurify.evaluate.remembered import remembered
 
 
 class Diversity(Metric):
@@ -24,18 +25,25 @@ class Diversity(Metric):
     sees = ("noise", "blur", "dropped-modes")
 
     def value(self, real: Real, made: Made) -> float:
-        spreads = (
-            within(distances, x - x.mean(0), x.new_ones(len(x), 1)) / (len(x) * (len(x) - 1)) for x in (made, real)
-        )
-        return float(ratio(*spreads))
+        one = Blocks(*(torch.zeros(len(x), dtype=torch.long) for x in (real, made)))
+        return self.both(real, made, one)[0]
 
     def without(self, real: Real, made: Made, blocks: Blocks) -> Float[Tensor, " B"]:
+        return self.both(real, made, blocks)[1]
+
+    def both(self, real: Real, made: Made, blocks: Blocks) -> tuple[float, Float[Tensor, " B"]]:
         count = blocks.number
-        spreads = []
-        for x, block in ((made, blocks[1]), (real, blocks[0])):
-            n = sizes_without(block, count)
-            spreads.append(without(within(distances, x - x.mean(0), members(block, count))) / (n * (n - 1)))
-        return ratio(*spreads)
+        G = among(made, blocks[1], count), among(real, blocks[0], count)
+        n = [sizes_without(block, count) for block in (blocks[1], blocks[0])]
+        whole = (g.sum() / (len(x) * (len(x) - 1)) for g, x in zip(G, (made, real), strict=True))
+        rest = (without(g) / (k * (k - 1)) for g, k in zip(G, n, strict=True))
+        return float(ratio(*whole)), ratio(*rest)
+
+
+@remembered
+def among(x: Float[Tensor, "n F"], block: Int[Tensor, " n"], count: int) -> Float[Tensor, "B B"]:
+    """Sums of distances within one set, by blocks: those of real samples are wanted for every other set."""
+    return within(distances, x - x.mean(0), members(block, count))
 
 
 def distances(x: Float[Tensor, "n F"], y: Float[Tensor, "m F"]) -> Float[Tensor, "n m"]:

@@ -7,14 +7,15 @@ in the features of an embedder, so a picture coded anew, or a text with another 
 """
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from aurify.evaluate.kernels import parts, squared_distances
 from aurify.evaluate.metric import Blocks, Made, Metric, Real
-from aurify.evaluate.metrics.mmd import medians_without
+from aurify.evaluate.metrics.mmd import medians_without, nobody
 
 NEAR = 0.1  # of the median distance between real samples
+PAIRS = 1 << 18  # doubtful pairs counted at a time
 ROUNDING = 1e-12  # of the features' mean square: what two equal samples may be apart
 
 
@@ -32,15 +33,18 @@ class Duplicates(Metric):
     sees = ("repeats",)
 
     def value(self, real: Real, made: Made) -> float:
-        nobody = Blocks(torch.ones(len(real), dtype=torch.long), torch.ones(len(made), dtype=torch.long))
-        return float(duplicates(real, made, nobody, 1))  # without block 0, which is empty
+        return float(duplicates(real, made, nobody(real, made), 1))
 
     def without(self, real: Real, made: Made, blocks: Blocks) -> Float[Tensor, " B"]:
-        return duplicates(real, made, blocks, blocks.number)
+        return self.both(real, made, blocks)[1]
+
+    def both(self, real: Real, made: Made, blocks: Blocks) -> tuple[float, Float[Tensor, " B"]]:
+        *without, whole = duplicates(real, made, blocks, blocks.number + 1)
+        return float(whole), torch.stack(without)
 
 
 def duplicates(real: Real, made: Made, blocks: Blocks, count: int) -> Float[Tensor, " B"]:
-    """The figure without block b, for b = 0 ... count - 1."""
+    """The figure without block b, for b = 0 ... count - 1; without a block that has no samples it is that of all."""
     centre = real.mean(0)  # of no consequence but for rounding
     x, y = real - centre, made - centre
     radii = NEAR**2 * medians_without(real, blocks[0], count)
@@ -48,26 +52,19 @@ def duplicates(real: Real, made: Made, blocks: Blocks, count: int) -> Float[Tens
     kept = (blocks[1][:, None] != torch.arange(count)).double()
     alone = torch.zeros(count, dtype=torch.float64)
     for rows in parts(len(y), len(y)):
-        near = near_pairs(y, rows, float(radii.max()))
-        for b in range(count):
-            alone[b] += kept[rows, b] @ (1 / counted(near, radii[b], kept[:, b]))
+        alone += (kept[rows] / counted(y, rows, radii, kept)).sum(0)
     return 1 - alone / kept.sum(0)
 
 
-def near_pairs(
-    y: Float[Tensor, "m F"], rows: slice, most: float
-) -> tuple[Int[Tensor, "2 P"], Float[Tensor, " P"], int]:
-    """Pairs (row, other) no farther apart than `most`, their squared distances, and how many rows there are."""
+def counted(
+    y: Float[Tensor, "m F"], rows: slice, radii: Float[Tensor, " B"], kept: Float[Tensor, "m B"]
+) -> Float[Tensor, "r B"]:
+    """How many samples of each selection are within its radius of each row, at least 1."""
     d2 = squared_distances(y[rows], y)
     d2.diagonal(rows.start).zero_()
-    pairs = (d2 <= most).nonzero().T
-    return pairs, d2[pairs[0], pairs[1]], len(d2)
-
-
-def counted(
-    near: tuple[Int[Tensor, "2 P"], Float[Tensor, " P"], int], radius: Float[Tensor, ""], kept: Float[Tensor, " m"]
-) -> Float[Tensor, " r"]:
-    """How many kept samples are within the radius of each row, at least 1."""
-    (row, other), d2, n = near
-    counts = torch.zeros(n, dtype=torch.float64).index_add_(0, row, kept[other] * (d2 <= radius))
+    surely = d2 <= radii.min()  # in every selection
+    counts = surely.to(kept.dtype) @ kept
+    row, other = (d2 <= radii.max()).logical_xor_(surely).nonzero().unbind(1)
+    for i, j in zip(row.split(PAIRS), other.split(PAIRS), strict=True):
+        counts.index_add_(0, i, kept[j] * (d2[i, j][:, None] <= radii))
     return counts.clamp(min=1)

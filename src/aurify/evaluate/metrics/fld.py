@@ -17,7 +17,7 @@ where each sample has one centre near it.
 import math
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from aurify.evaluate.kernels import parts, squared_distances
@@ -73,11 +73,11 @@ def likelihoods(
     """Mean log likelihood of x around y in each selection and for each width. Centres that are in the same selections
     are summed once."""
     patterns, group = kept[1].unique(dim=0, return_inverse=True)
-    order = group.argsort(stable=True)
-    sizes = group.bincount().tolist()
+    groups = group.argsort(stable=True).split(group.bincount().tolist())
+    index = torch.nn.utils.rnn.pad_sequence(list(groups), batch_first=True, padding_value=-1)  # (G, most)
     total = x.new_zeros(kept[0].shape[1], len(s2))
-    for rows in parts(len(x), len(y) * len(s2)):
-        logs, centres = sums(x[rows], y[order], sizes, s2, same)
+    for rows in parts(len(x), index.numel() * len(s2)):
+        logs, centres = sums(x[rows], y, index, s2, same)
         for c, pattern in enumerate(patterns.T):
             here = kept[0][rows, c]
             log_p = logs[pattern][:, here].logsumexp(0) - centres[pattern][:, here].sum(0).log()[:, None]
@@ -86,19 +86,18 @@ def likelihoods(
 
 
 def sums(
-    x: Float[Tensor, "n F"], y: Float[Tensor, "m F"], sizes: list[int], s2: Float[Tensor, " W"], same: float
+    x: Float[Tensor, "n F"], y: Float[Tensor, "m F"], index: Int[Tensor, "G most"], s2: Float[Tensor, " W"], same: float
 ) -> tuple[Float[Tensor, "G n W"], Float[Tensor, "G n"]]:
-    """log sum_j exp(-|x_i - y_j|^2 / 2 s^2) over each group of centres, which follow one another in y, and how many
+    """log sum_j exp(-|x_i - y_j|^2 / 2 s^2) over each group of centres, a row of `index` (-1: none), and how many
     centres count. From the widest s^2 each narrower one is half, so what is summed is the square of what was."""
-    of = torch.repeat_interleave(torch.eye(len(sizes), dtype=x.dtype), torch.tensor(sizes), 0)
-    d2 = squared_distances(x, y)
-    d2[d2 <= same] = torch.inf
-    nearest = torch.stack([part.amin(1) for part in d2.split(sizes, 1)], 1).nan_to_num(posinf=0.0)
-    centres = d2.isfinite().to(x.dtype) @ of
-    e = (torch.repeat_interleave(nearest, torch.tensor(sizes), 1) - d2).div_(2 * s2[-1]).exp_()
+    d2 = squared_distances(x, y[index.flatten()]).unflatten(1, index.shape)
+    d2.masked_fill_((d2 <= same) | (index < 0), torch.inf)
+    nearest = d2.amin(2).nan_to_num(posinf=0.0)
+    centres = d2.isfinite().sum(2).to(x.dtype)
+    e = (nearest[..., None] - d2).div_(2 * s2[-1]).exp_()
     logs = []
     for width in s2.flip(0):
-        logs.append((e @ of).log() - nearest / (2 * width))
+        logs.append(e.sum(2).log() - nearest / (2 * width))
         e.square_()
     return torch.stack(logs[::-1], 2).transpose(0, 1), centres.T
 

@@ -6,11 +6,13 @@
 All pairs are used, where others average random subsets of a thousand: the same expectation, less chance.
 """
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from aurify.evaluate.kernels import between, members, mmd2, sizes_without, within, without
 from aurify.evaluate.metric import Blocks, Made, Metric, Real
+from aurify.evaluate.remembered import remembered
 
 
 class Kid(Metric):
@@ -27,19 +29,28 @@ class Kid(Metric):
     sees = ("noise", "blur", "dropped-modes")
 
     def value(self, real: Real, made: Made) -> float:
-        one = real.new_ones(len(real), 1), made.new_ones(len(made), 1)
-        sums = within(cubic, real, one[0]), within(cubic, made, one[1]), between(cubic, real, made, *one)
-        return float(mmd2(*sums, len(real), len(made)))
+        one = Blocks(*(torch.zeros(len(x), dtype=torch.long) for x in (real, made)))
+        return self.both(real, made, one)[0]
 
     def without(self, real: Real, made: Made, blocks: Blocks) -> Float[Tensor, " B"]:
+        return self.both(real, made, blocks)[1]
+
+    def both(self, real: Real, made: Made, blocks: Blocks) -> tuple[float, Float[Tensor, " B"]]:
         count = blocks.number
         of = members(blocks[0], count), members(blocks[1], count)
-        sums = within(cubic, real, of[0]), within(cubic, made, of[1]), between(cubic, real, made, *of)
+        sums = among(real, blocks[0], count), within(cubic, made, of[1]), between(cubic, real, made, *of)
+        whole = mmd2(*(G.sum() for G in sums), len(real), len(made))
         n, m = (sizes_without(block, count) for block in blocks)
         xx, yy, xy = map(without, sums)
-        return mmd2(xx, yy, xy, n, m)
+        return float(whole), mmd2(xx, yy, xy, n, m)
+
+
+@remembered
+def among(x: Float[Tensor, "n F"], block: Int[Tensor, " n"], count: int) -> Float[Tensor, "B B"]:
+    """Sums within the real samples, to which every other set is compared."""
+    return within(cubic, x, members(block, count))
 
 
 def cubic(x: Float[Tensor, "n F"], y: Float[Tensor, "m F"]) -> Float[Tensor, "n m"]:
     k = (x @ y.T).div_(x.shape[1]).add_(1)
-    return k * k * k
+    return k.mul_(k * k)

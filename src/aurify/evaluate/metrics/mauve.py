@@ -44,10 +44,14 @@ class Mauve(Metric):
         return mauve(real, made)
 
     def without(self, real: Real, made: Made, blocks: Blocks) -> Float[Tensor, " B"]:
+        return self.both(real, made, blocks)[1]
+
+    def both(self, real: Real, made: Made, blocks: Blocks) -> tuple[float, Float[Tensor, " B"]]:
         cells = quantised(real, made)
         k = int(torch.cat(cells).max()) + 1
         P, Q = (_histograms(cell, block, k, blocks.number) for cell, block in zip(cells, blocks, strict=True))
-        return torch.stack([area(*curve(smooth(p), smooth(q))) for p, q in zip(P, Q, strict=True)])
+        *rest, whole = (area(*curve(smooth(p), smooth(q))) for p, q in zip(P, Q, strict=True))
+        return float(whole), torch.stack(rest)
 
 
 def mauve(real: Float[Tensor, "n F"], made: Float[Tensor, "m F"], seed: int = 0) -> float:
@@ -99,7 +103,7 @@ def area(x: Float[Tensor, " W"], y: Float[Tensor, " W"]) -> Float[Tensor, ""]:
     return torch.trapezoid(y, x)
 
 
-def _histograms(cell: Int[Tensor, " n"], block: Int[Tensor, " n"], k: int, B: int) -> Float[Tensor, "B k"]:
-    """How many are in each cluster without each block."""
+def _histograms(cell: Int[Tensor, " n"], block: Int[Tensor, " n"], k: int, B: int) -> Float[Tensor, "C k"]:
+    """How many are in each cluster without each of B blocks, and at last of all: C = B + 1 rows."""
     each = torch.bincount(block * k + cell, minlength=B * k).reshape(B, k).double()
-    return each.sum(0) - each
+    return torch.cat([each.sum(0) - each, each.sum(0, keepdim=True)])

@@ -8,6 +8,8 @@ comes from a histogram whose bins are 0.8 % wide, between whose edges it is inte
 no sorting anew.
 """
 
+import math
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -18,6 +20,7 @@ from aurify.evaluate.remembered import remembered
 
 MANTISSA = 16  # bits of a float32 that a bin does not tell apart; 7 of its fraction are left: 2^-7 = 0.8 %
 BINS = 0x7F800000 >> MANTISSA  # of all finite positive float32
+TERMS, EXACT = 12, 1e-11  # of the series in `sums`, at most; error of one value of k
 
 
 class Mmd(Metric):
@@ -34,15 +37,23 @@ class Mmd(Metric):
     sees = ("noise", "blur", "dropped-modes")
 
     def value(self, real: Real, made: Made) -> float:
-        nobody = Blocks(torch.ones(len(real), dtype=torch.long), torch.ones(len(made), dtype=torch.long))
-        return float(discrepancies(real, made, nobody, 1))  # without block 0, which is empty
+        return float(discrepancies(real, made, nobody(real, made), 1))
 
     def without(self, real: Real, made: Made, blocks: Blocks) -> Float[Tensor, " B"]:
-        return discrepancies(real, made, blocks, blocks.number)
+        return self.both(real, made, blocks)[1]
+
+    def both(self, real: Real, made: Made, blocks: Blocks) -> tuple[float, Float[Tensor, " B"]]:
+        *without, whole = discrepancies(real, made, blocks, blocks.number + 1)
+        return float(whole), torch.stack(without)
+
+
+def nobody(real: Real, made: Made) -> Blocks:
+    """Blocks without which, beginning with block 0, nobody is missing."""
+    return Blocks(torch.ones(len(real), dtype=torch.long), torch.ones(len(made), dtype=torch.long))
 
 
 def discrepancies(x: Float[Tensor, "n F"], y: Float[Tensor, "m F"], blocks: Blocks, count: int) -> Float[Tensor, " B"]:
-    """d2 without block b, for b = 0 ... count - 1."""
+    """d2 without block b, for b = 0 ... count - 1; without a block that has no samples it is that of all."""
     s2, xx = among(x, blocks[0], count)
     centre = x.mean(0)  # of no consequence but for rounding
     x, y = x - centre, y - centre
@@ -65,16 +76,34 @@ def sums(
     x: Float[Tensor, "n F"], y: Float[Tensor, "m F"], of_x: Float[Tensor, "n B"], of_y: Float[Tensor, "m B"],
     s2: Float[Tensor, " B"],
 ) -> Float[Tensor, " B"]:  # fmt: skip
-    """The sum of k over all pairs of each selection, whose bandwidths differ."""
+    """The sum of k over all pairs of each selection, whose bandwidths differ a little: with r_b = s^2 / s_b^2 - 1,
+
+    exp(-a (1 + r_b)) = exp(-a) sum_p (-a r_b)^p / p!        a = |x - y|^2 / 2 s^2
+    """
+    middle = s2.median().clamp(min=1e-300)
+    r = middle / s2.clamp(min=1e-300) - 1
+    terms = terms_for(float(r.abs().max()))
+    if terms is None:
+        each = [sums(x, y, of_x[:, [b]], of_y[:, [b]], s2[[b]]) for b in range(len(s2))]
+        return torch.cat(each)
     total = torch.zeros_like(s2)
-    scale = -0.5 / s2.clamp(min=1e-300)
     for rows in parts(len(x), len(y)):
-        d2 = squared_distances(x[rows], y)
+        a = squared_distances(x[rows], y)
         if x is y:
-            d2.diagonal(rows.start).zero_()
-        for b in range(len(s2)):
-            total[b] += of_x[rows, b] @ (d2 * scale[b]).exp_() @ of_y[:, b]
+            a.diagonal(rows.start).zero_()
+        k = a.mul_(0.5 / middle).neg().exp_()
+        for p in range(terms):
+            total += (-r) ** p / math.factorial(p) * (of_x[rows] * (k @ of_y)).sum(0)
+            k.mul_(a)
     return total
+
+
+def terms_for(r: float) -> int | None:
+    """How many terms of the series leave an error below EXACT, None where too many would be needed: what is left out
+    after q of them is at most (r / (1 - r))^q / sqrt(2 pi q), for a^q exp(-a (1 - r)) has its peak at a = q / (1 - r).
+    """
+    ratio = r / (1 - r) if r < 1 else math.inf
+    return next((q for q in range(1, TERMS + 1) if ratio**q < EXACT * math.sqrt(2 * math.pi * q)), None)
 
 
 @remembered

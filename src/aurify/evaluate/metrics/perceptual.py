@@ -15,6 +15,7 @@ from torch import Tensor
 from aurify.evaluate.kernels import parts, squared_distances
 from aurify.evaluate.local import Left, Local, Right
 from aurify.evaluate.metric import Made, Real
+from aurify.evaluate.remembered import remembered
 
 
 class Perceptual(Local):
@@ -33,11 +34,18 @@ class Perceptual(Local):
     def of_selections(self, real: Real, made: Made, left: Left, right: Right) -> Float[Tensor, " C"]:
         centre = real.mean(0)  # of no consequence but for rounding
         x, y = real - centre, made - centre
-        apart, usual = nearest(y, x, right, left), nearest(x, x, left, left)
+        apart, usual = nearest(y, x, right, left), among(real, left)
         return torch.where((apart == 0) & (usual == 0), torch.ones_like(usual), apart / usual)
 
     def growth(self, whole: float, half: float) -> float:
         return 1.0
+
+
+@remembered
+def among(real: Real, left: Left) -> Float[Tensor, " C"]:
+    """`nearest` of real samples to one another."""
+    x = real - real.mean(0)
+    return nearest(x, x, left, left)
 
 
 def nearest(x: Float[Tensor, "n F"], y: Float[Tensor, "m F"], left: Left, right: Right) -> Float[Tensor, " C"]:
