@@ -6,7 +6,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := -m pip install --quiet --disable-pip-version-check -c constraints.txt
 TORCH := torch $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
-PEERS := transformers diffusers accelerate torchmetrics prdc
+SHARED := -n auto --maxprocesses 4 --dist worksteal  # a process a core; each test takes one thread
+PEERS := transformers diffusers accelerate torchmetrics prdc hmmlearn nltk pgmpy
 BARE := torch-fidelity clean-fid  # they want torchvision, which their figures do not need
 
 .PHONY: install demo test test-all lint bench docs clean
@@ -26,10 +27,10 @@ demo: install
 	@$(BIN)/aurify demo
 
 test: install
-	@$(BIN)/python -m pytest -q -m "not slow"
+	@$(BIN)/python -m pytest -q -m "not slow" $(SHARED)
 
 test-all: install
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q $(SHARED)
 
 lint: install
 	@$(BIN)/ruff check .

@@ -21,6 +21,9 @@ class TrainConfig(BaseModel, frozen=True, extra="forbid"):
         "linear", description="late: constant, then linear over the last 40 %"
     )
     ema: float = Field(0.05, ge=0, lt=1, description="how much of the run the averaged weights remember; 0: none")
+    posthoc: bool = Field(
+        False, description="keep two more averages in every checkpoint: --checkpoint ema=0.1 then chooses their length"
+    )
     save_every: int = Field(500, ge=1, description="steps between checkpoints")
     seed: int = Field(0, ge=0, description="of weights, data order and noise")
 
@@ -37,13 +40,14 @@ class TrainConfig(BaseModel, frozen=True, extra="forbid"):
 
     def previews(self) -> set[int]:
         """Steps after which a preview is made: growing intervals, the last step included."""
-        return {math.ceil(self.steps * 0.5**k) for k in range(7) if self.steps * 0.5**k >= 1} | {
-            max(1, self.steps * 3 // 4)
+        return {math.ceil(self.steps * 0.5**k) for k in range(6) if self.steps * 0.5**k >= 1} | {
+            math.ceil(self.steps * 0.75)
         }
 
     def evaluations(self) -> set[int]:
-        """Steps after which the held-out loss is measured: the previews and every tenth of the run."""
-        return self.previews() | {max(1, self.steps * k // 10) for k in range(1, 11)}
+        """Steps after which the held-out loss is measured: the previews and every eighth of the run, which
+        falls upon most of them."""
+        return self.previews() | {math.ceil(self.steps * k / 8) for k in range(1, 9)}
 
     @property
     def log_every(self) -> int:
