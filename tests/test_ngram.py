@@ -1,158 +1,278 @@
-"""The n-gram baseline against its equations written out, and against what it was fitted on."""
+"""The n-gram family against its equation written out, against counting by hand, and its own failures."""
 
-import itertools
 import math
 from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import Any
 
-import numpy as np
 import pytest
+import torch
+from torch import Tensor
 
-from aurify.errors import UserError
-from aurify.evaluate.ngram import CODE_POINTS, Ngram
-from aurify.evaluate.words import WORD
-from prose import prose
+import toys
+from aurify.bench import Bench
+from aurify.cond import Cond, CondSpec, from_labels
+from aurify.data.store import open_or_build
+from aurify.events import Notice
+from aurify.families.ngram import DOUBLED, Config, Ngram
+from aurify.loop import train
+from aurify.nets.kneser_ney import count, discounts, merge
+from aurify.recipes import Wish, prepare
+from aurify.rng import BatchRng, SampleRng
+from aurify.spec import Tokens
+from test_cli import aurify, refused
+from test_transformer import TINY, everything
 
-# The n-gram baseline
+LABELS = CondSpec(("a", "b"))
+STREAM = Tokens(16, 7, end=6, stream=True)
+SPECS = {
+    "documents": Tokens(12, 5, end=4),
+    "stream": STREAM,
+    "fixed": Tokens(8, 4),
+    "row": Tokens(4, 5, sizes=(2, 5, 3, 4)),
+}
 
 
-def kneser_ney(texts, order, discounts, ends):
-    """The equation, a symbol at a time, from dictionaries: p(w | h) of strings of symbols."""
-    rows = [["<", *text, *([">"] if ends else [])] for text in texts]
-    raw, before = defaultdict(Counter), defaultdict(lambda: defaultdict(set))
-    for row in rows:
-        for i, k in itertools.product(range(1, len(row)), range(order)):
-            if i - k >= 0:
-                h = tuple(row[i - k : i])
-                raw[h][row[i]] += 1
-                if i - k > 0:
-                    before[h][row[i]].add(row[i - k - 1])
+def make(spec: Tokens, cond: CondSpec = CondSpec(), order: int = 3) -> Ngram:  # noqa: B008
+    return Ngram(spec, cond, Config(order=order))
 
-    def count(h):
-        if len(h) == order - 1 or h[:1] == ("<",):
-            return raw[h]
-        return Counter({w: len(s) for w, s in before[h].items()})
 
-    def p(w, h):
-        lower = p(w, h[1:]) if h else 1 / (CODE_POINTS + ends)
-        c = count(h)
-        if not c:
+def tell(model: Ngram, x: Tensor, cond: Cond | None = None) -> dict[str, float]:
+    """One step of the loop on these rows."""
+    (phase,) = model.phases()
+    optimizer = phase.optimizer(phase.params)
+    optimizer.zero_grad()
+    out = model.loss(x, cond or Cond(), phase.name, BatchRng(0, len(x)))
+    out["loss"].backward()
+    optimizer.step()
+    return {f"count/{name}": float(v.detach()) for name, v in out.items()}
+
+
+def uneven(spec: Tokens, n: int) -> Tensor:
+    """Samples in which some strings are frequent and some rare."""
+    like = spec.like(BatchRng(1, n))
+    u = BatchRng(2, n).uniform(like.shape[1])
+    x = torch.where(u < 0.6, torch.arange(like.shape[1]) % 2, like)
+    return torch.where(spec.mask(like), x, like)
+
+
+class WrittenOut:
+    """The equation on strings as tuples, one symbol at a time. `place` in a context says the column of a table."""
+
+    def __init__(self, spec: Tokens, x: Tensor, order: int):
+        self.spec, self.order = spec, order
+        self.raw: dict[Any, Counter[int]] = defaultdict(Counter)
+        self.before: dict[Any, dict[int, set[int]]] = defaultdict(lambda: defaultdict(set))
+        for row in self.rows(x):
+            for i in range(len(row)):
+                for k in range(min(order, i + 1)):
+                    if row[i] == spec.vocab:  # the mark
+                        continue
+                    h = self.context(row, i, k)
+                    self.raw[h][row[i]] += 1
+                    if i > k:
+                        self.before[h][row[i]].add(row[i - k - 1])
+        self.D = {k: self.taken(k) for k in range(order)}
+
+    def rows(self, x: Tensor) -> list[list[int]]:
+        marked = [] if self.spec.stream or self.spec.sizes else [self.spec.vocab]
+        return [marked + row[mask].tolist() for row, mask in zip(x, self.spec.mask(x), strict=True)]
+
+    def context(self, row: Sequence[int], i: int, k: int) -> Any:
+        return (i if self.spec.sizes else None, tuple(row[i - k : i]))
+
+    def counts(self, context: Any) -> Counter[int]:
+        column, h = context
+        begins = h[:1] == (self.spec.vocab,) or (column is not None and len(h) == column)
+        if len(h) == self.order - 1 or begins:
+            return self.raw[context]
+        return Counter({w: len(self.before[context][w]) for w in self.raw[context]})
+
+    def taken(self, k: int) -> list[float]:
+        c = [n for context in list(self.raw) if len(context[1]) == k for n in self.counts(context).values()]
+        return discounts(torch.tensor(c, dtype=torch.long)).tolist()
+
+    def p(self, w: int, row: Sequence[int], i: int, k: int) -> float:
+        if k < 0:
+            return 1 / (self.spec.sizes[i] if self.spec.sizes else self.spec.vocab)
+        lower, c = self.p(w, row, i, k - 1), self.counts(self.context(row, i, k))
+        if not c.total():
             return lower
-        D = discounts[len(h)]
-        taken = sum(D[min(n, 3)] for n in c.values())
-        return (c[w] - D[min(c[w], 3)] + taken * lower) / c.total()
+        D = self.D[k]
+        return (c[w] - D[min(c[w], 3)] + sum(D[min(n, 3)] for n in c.values()) * lower) / c.total()
 
-    def nats(text):
-        row = ["<", *text, *([">"] if ends else [])]
-        return -sum(math.log(p(row[i], tuple(row[max(0, i - order + 1) : i]))) for i in range(1, len(row)))
-
-    return nats
-
-
-def chen_goodman(counts):
-    n = [0] + [max(1, sum(c == j for c in counts)) for j in (1, 2, 3, 4)]
-    Y = n[1] / (n[1] + 2 * n[2])
-    raw = [j - (j + 1) * Y * n[j + 1] / n[j] for j in (1, 2, 3)]
-    return [0.0, *(min(max(d, 0.1), j - 0.1) for j, d in enumerate(raw, 1))]
+    def log_prob(self, x: Tensor) -> list[float]:
+        return [
+            sum(
+                math.log(self.p(row[i], row, i, min(self.order - 1, i)))
+                for i in range(len(row))
+                if row[i] != self.spec.vocab
+            )
+            for row in self.rows(x)
+        ]
 
 
-@pytest.mark.parametrize("ends", [True, False])
-def test_the_n_gram_model_is_the_equation_written_out(ends):
-    rng = np.random.default_rng(0)
-    texts = ["".join(rng.choice(list("abba c"), rng.integers(0, 30))) for _ in range(40)]
-    model = Ngram.fit(texts, ends=ends)
-    discounts, rows = [], [["<", *t, *([">"] if ends else [])] for t in texts]
-    for k in range(1, model.order + 1):
-        grams = [tuple(row[i : i + k]) for row in rows for i in range(len(row) - k + 1)]
-        longer = {tuple(row[i : i + k + 1]) for row in rows for i in range(len(row) - k)}
-        own, extended = Counter(grams), Counter(g[1:] for g in longer)
-        counts = [own[g] if k == model.order or g[0] == "<" else extended[g] for g in own if g != ("<",)]
-        discounts.append(chen_goodman(counts))
-    expected = kneser_ney(texts, model.order, discounts, ends)
-    asked = ["", "a", "abba", "cab ba", "never met: z", texts[0]]
-    np.testing.assert_allclose(model.nats(asked), [expected(t) for t in asked], rtol=1e-10)
+@pytest.mark.parametrize("order", [1, 2, 4])
+@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS.keys())
+def test_the_model_is_the_equation_written_out(spec: Tokens, order: int) -> None:
+    x, model = uneven(spec, 60), make(spec, order=order)
+    tell(model, x)
+    asked = torch.cat((spec.like(BatchRng(9, 20)), x[:10]))
+    expected = WrittenOut(spec, x, order).log_prob(asked)
+    assert model.log_prob(asked, Cond()).tolist() == pytest.approx(expected, rel=1e-12)
 
 
-def strings(alphabet, longest):
-    return ["".join(s) for k in range(longest + 1) for s in itertools.product(alphabet, repeat=k)]
+def test_discounts_are_those_of_the_paper() -> None:
+    """Counts of counts 50, 20, 10, 5: Y = 50 / 90, D1 = 1 - 2 Y 20 / 50, D2 = 2 - 3 Y 10 / 20, D3 = 3 - 4 Y 5 / 10."""
+    c = torch.tensor([1] * 50 + [2] * 20 + [3] * 10 + [4] * 5 + [9] * 7)
+    Y = 50 / 90
+    assert discounts(c).tolist() == pytest.approx([0, 1 - 2 * Y * 20 / 50, 2 - 3 * Y * 10 / 20, 3 - 4 * Y * 5 / 10])
 
 
-def test_probabilities_of_all_strings_sum_to_one():
-    texts = ["ab", "abab", "b", "aab", "ba"] * 3
-    stands_for = CODE_POINTS - 2  # one character that was not met stands for all of them
-    windows = Ngram.fit(texts, ends=False)
-    for length in (1, 2, 4):
-        all_ = ["".join(s) for s in itertools.product("abz", repeat=length)]
-        p = np.exp(-windows.nats(all_)) * [float(stands_for) ** s.count("z") for s in all_]
-        assert p.sum() == pytest.approx(1, abs=1e-9)
-    closed = Ngram.fit(texts * 100)
-    all_ = strings("abz", 8)
-    p = np.exp(-closed.nats(all_)) * [float(stands_for) ** s.count("z") for s in all_]
-    upto = [p[[len(s) <= k for s in all_]].sum() for k in range(9)]
-    assert upto == sorted(upto) and 0.97 < upto[-1] < 1  # what is left are longer strings
+@pytest.mark.parametrize("spec", TINY, ids=str)
+@pytest.mark.parametrize("label", [None, 0, 1])
+def test_the_probabilities_of_all_samples_sum_to_one(spec: Tokens, label: int | None) -> None:
+    """With nothing counted, with a little, and for a label that was never met."""
+    model, x = make(spec, LABELS), everything(spec)
+    asked = from_labels([label] * len(x), LABELS)
+    for rows in (0, 5, 50):
+        tell(model, uneven(spec, rows + 1), from_labels([0] * (rows + 1), LABELS)) if rows else None
+        assert model.log_prob(x, asked).exp().sum().item() == pytest.approx(1, abs=1e-12)
 
 
-def test_the_n_gram_model_finds_the_order_and_the_entropy_of_its_source():
-    rng = np.random.default_rng(0)
-    table = rng.dirichlet([0.3] * 5, size=(5, 5))  # the next of five letters from the last two
-    row, entropy = [0, 0], 0.0
-    for u in rng.random(60_000):
-        p = table[row[-2], row[-1]]
-        row.append(min(4, int(np.searchsorted(p.cumsum(), u))))
-        entropy -= math.log(p[row[-1]])
-    text = "".join("abcde"[i] for i in row)
-    texts = [text[i : i + 100] for i in range(0, 60_000, 100)]
-    model = Ngram.fit(texts[:500], ends=False)
-    assert model.order in (3, 4)  # the third of strings of three
-    nats = model.nats(texts[500:]).sum() / sum(map(len, texts[500:]))
-    assert nats == pytest.approx(entropy / 60_000, rel=0.05)
+@pytest.mark.parametrize("spec", TINY, ids=str)
+def test_samples_come_as_often_as_log_prob_says(spec: Tokens) -> None:
+    model, n, x = make(spec), 4000, everything(spec)
+    tell(model, uneven(spec, 50))
+    samples = model.sample(Cond(), SampleRng(5, range(n)), model.Options())
+    assert spec.contains(samples)
+    seen = (samples[:, None] == x).all(-1).sum(0)
+    assert seen.sum() == n, "a sample outside the space"
+    expected = n * model.log_prob(x, Cond()).exp()
+    often = expected > 5
+    chi_square = ((seen - expected)[often] ** 2 / expected[often]).sum().item()
+    freedom = int(often.sum())
+    assert chi_square < freedom + 5 * math.sqrt(2 * freedom)
 
 
-def test_n_gram_samples_follow_the_model():
-    model = Ngram.fit(["ab", "abab", "b", "aab", "ba", "abc"] * 5)
-    drawn = Counter(model.sample(4000, [2] * 4000, seed=1))
-    open_ = Ngram(model.alphabet, model.levels, ends=False)  # its strings may go on: only ratios matter here
-    texts = ["".join(s) for s in itertools.product("abc", repeat=2)]
-    first = {c: math.exp(-open_.nats([c])[0]) for c in "abc"}
-    p = {t: first[t[0]] / sum(first.values()) for t in texts}
-    for t in texts:
-        second = {c: math.exp(-open_.nats([t[0] + c])[0]) for c in "abc"}
-        p[t] *= second[t[1]] / sum(second.values())
-    assert set(drawn) <= set(texts)
-    for t in texts:
-        assert abs(drawn[t] / 4000 - p[t]) < 4 * math.sqrt(p[t] / 4000) + 1e-3
+def strings(model: Ngram) -> dict[tuple[int, ...], int]:
+    """The table spelt out: every string of the highest order and how often it was met."""
+    counts, W = model.table.counts, model.table.width
+    spelt: list[tuple[int, ...]] = []
+    for k, codes in enumerate(counts.codes):
+        spelt = [(*(spelt[c // W] if k else ()), c % W) for c in codes.tolist()]
+    return dict(zip(spelt, counts.raw[-1].tolist(), strict=True))
 
 
-def test_an_n_gram_sample_depends_on_its_seed_number_and_length_alone():
-    model = Ngram.fit(prose(50))
-    lengths = [40, 0, 7, 300, 40]
-    texts = model.sample(5, lengths, seed=3)
-    assert [len(t) for t in texts] == lengths
-    assert model.sample(3, lengths[:3], seed=3) == texts[:3]
-    assert texts[0] != texts[4]
-    assert model.sample(5, lengths, seed=4) != texts
+def test_what_was_counted_is_exactly_what_was_shown(tmp_path: Any) -> None:
+    """By the loop, in steps and in parts of steps, equals counting every row of every batch by hand."""
+    run = toys.make(toys.write_texts(tmp_path / "data"), "ngram", tmp_path / "run", steps=5, micro=3)
+    from aurify.loop import Loop
+    from aurify.parallel import Group
+
+    loop = Loop(run, torch.device("cpu"), Group())
+    expected: Counter[tuple[int, ...]] = Counter()
+    for step in range(5):
+        x, _ = loop.batches.at(step)
+        for row, mask in zip(x.long(), run.spec.mask(x.long()), strict=True):
+            symbols = [run.spec.vocab, *row[mask].tolist()]
+            expected.update(tuple(symbols[i : i + 3]) for i in range(len(symbols) - 2))
+        list(loop.step())
+    assert strings(loop.state.family) == expected  # type: ignore[arg-type]
 
 
-def test_n_gram_samples_are_of_the_training_text_s_own_characters():
-    texts = ["床前明月光，疑是地上霜。", "举头望明月，低头思故乡。", "𝄞 and é"]
-    made = Ngram.fit(texts).sample(50, [30] * 50, seed=0)
-    assert set("".join(made)) == set("".join(texts))
-    assert np.isfinite(Ngram.fit(texts).nats([*made, "\ud800"])).all()
+def test_a_backward_pass_without_a_step_counts_nothing() -> None:
+    model = make(STREAM)
+    (phase,) = model.phases()
+    optimizer = phase.optimizer(phase.params)
+    model.loss(uneven(STREAM, 5), Cond(), "count", BatchRng(0, 5))["loss"].backward()
+    optimizer.zero_grad()
+    model.loss(uneven(STREAM, 5), Cond(), "count", BatchRng(0, 5))  # looked at only
+    optimizer.step()
+    assert not strings(model)
 
 
-def test_n_gram_text_is_liker_to_real_text_than_loose_characters_are():
-    train, held = prose(400), prose(100, part=1)
-    model = Ngram.fit(train)
-    made = model.sample(100, [300] * 100, seed=0)
-    bag = np.random.default_rng(0).permutation(list("".join(train)))
-    loose = ["".join(bag[300 * i : 300 * i + 300]) for i in range(100)]
-    bits = {name: model.nats(t).sum() / math.log(2) / 30_000 for name, t in {"held": held, "loose": loose}.items()}
-    assert bits["held"] < 3.2 < bits["loose"]
-    known = set(WORD.findall(" ".join(train)))
-    share = [np.mean([w in known for w in WORD.findall(" ".join(t))]) for t in (held, made, loose)]
-    assert share[0] > share[1] > share[2] + 0.1
+@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS.keys())
+def test_the_strings_of_two_texts_are_merged_as_if_counted_at_once(spec: Tokens) -> None:
+    table, x = make(spec, order=4).table, uneven(spec, 40)
+    texts = [table.text(part, torch.zeros(len(part), dtype=torch.long)) for part in (x[:25], x[25:], x)]
+    one, two, both = (count(text, 4, table.width, table.mark) for text in texts)
+    merged = merge(one, two, table.width)
+    for mine, theirs in zip((*merged.codes, *merged.raw), (*both.codes, *both.raw), strict=True):
+        assert torch.equal(mine, theirs)
 
 
-def test_an_n_gram_model_of_nothing_is_refused_with_the_mend():
-    with pytest.raises(UserError, match="give texts"):
-        Ngram.fit(["", ""])
-    assert len(Ngram.fit(["x"]).sample(1, [5], seed=0)[0]) == 5
+def test_a_label_s_book_falls_back_on_that_of_all() -> None:
+    """Samples by label are its own; a label never met is as if nothing were asked."""
+    spec, labels = Tokens(12, 4), CondSpec(("up", "down", "never"))
+    first, step = torch.randint(4, (60,)), torch.tensor([1, -1]).repeat(30)
+    x = (first[:, None] + step[:, None] * torch.arange(12)) % 4
+    model = make(spec, labels)
+    tell(model, x, from_labels([0, 1] * 30, labels))
+    own, other, free, never = (
+        model.log_prob(x, from_labels(asked, labels)) for asked in ([0, 1] * 30, [1, 0] * 30, [None] * 60, [2] * 60)
+    )
+    assert own.mean() > free.mean() > other.mean() and torch.equal(free, never)
+    made = model.sample(from_labels([0, 1] * 20, labels), SampleRng(0, range(40)), model.Options())
+    follows = ((made[:, 1:] - made[:, :-1]) % 4 == torch.tensor([1, 3]).repeat(20)[:, None]).double().mean()
+    assert follows > 0.9
+    led = model.sample(from_labels([0, 1] * 20, labels), SampleRng(0, range(40)), model.Options(guidance=3.0))
+    assert spec.contains(led) and not torch.equal(led, made)
+
+
+def test_a_prefix_is_taken_up_and_a_stream_goes_on() -> None:
+    """Symbol t of a sample at temperature 0 is the likeliest of all that could follow."""
+    model = make(STREAM)
+    tell(model, uneven(STREAM, 30))
+    x = model.sample(Cond(), SampleRng(0, range(2)), model.Options(prefix=(1, 2, 3), length=40, temperature=0.0))
+    assert x.shape == (2, 43) and (x[:, :3] == torch.tensor([1, 2, 3])).all()
+    for t in (3, 10, 42):
+        others = x[:1, : t + 1].repeat(7, 1)
+        others[:, t] = torch.arange(7)
+        assert model.log_prob(others, Cond()).argmax() == x[0, t]
+
+
+def test_the_plan_shows_the_data_once(tmp_path: Any) -> None:
+    for n in (1, 24, 25, 61):
+        store = open_or_build(str(toys.write_texts(tmp_path / f"data-{n}", n)))
+        bench = Bench(Ngram, store, {"family": {}, "training": {}}, torch.device("cpu"), tmp_path, tmp_path / "run")
+        samples = len(store.split("train"))
+        for preset in bench.presets():
+            batch = bench.fixed(preset)["batch"]
+            steps = bench.enough(batch)
+            assert steps and 0 <= steps * batch - samples < max(2, batch / 4), (samples, batch, steps)
+
+
+def test_minutes_are_enough_for_one_pass(tmp_path: Any) -> None:
+    run, plan = prepare(
+        Wish(str(toys.write_texts(tmp_path / "data", 60)), "ngram", minutes=1, out=str(tmp_path / "run"))
+    )
+    samples = run.data.counts["train"]
+    assert 0 <= plan.training.steps * plan.training.batch - samples < plan.training.steps
+    assert not [e for e in train(run) if isinstance(e, Notice)]
+
+
+def test_counting_twice_is_said_and_counting_once_is_not() -> None:
+    x = torch.randint(7, (300, 16))
+    model = make(STREAM, order=4)
+    halves = x[:150], x[150:]
+    once = [model.notices(tell(model, half)) for half in (*halves, x[:1])]
+    assert not any(once)
+    for half in halves:
+        tell(model, half)
+    figures = tell(model, x[:1])
+    assert figures["count/even"] > DOUBLED and [kind for kind, _ in model.notices(figures)] == ["counted-twice"]
+
+
+def test_a_run_by_the_command_line_says_one_sentence_where_data_is_bad(capsys: Any, tmp_path: Any) -> None:
+    """A single text, one letter for ever, one letter alone."""
+    texts = {"single": ["to be or not to be, that is the question"], "constant": ["aaaa" * 20] * 5, "letter": ["a"]}
+    for name, contents in texts.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        for i, text in enumerate(contents):
+            (folder / f"{i}.txt").write_text(text)
+        command = ("train", folder, "--family", "ngram", "--steps", 3, "--out", tmp_path / f"{name}-run")
+        code, _, said = aurify(capsys, *command)
+        assert code in (0, 2) and "Traceback" not in said, (name, said)
+    assert "order" in refused(capsys, *command[:-1], tmp_path / "none", "--set", "order=0")

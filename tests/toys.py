@@ -3,8 +3,10 @@
 import numpy as np
 from PIL import Image
 
+from aurify import family as families
 from aurify import recipes
 from aurify.run import Run
+from aurify.spec import Tokens
 
 WORDS = "the river runs under the old bridge and the wind walks over the hill while we sleep".split()
 
@@ -45,8 +47,13 @@ def write_babble(folder, n=700, seed=0):
 TOY = {
     "flow": {"width": 8, "multiples": [1, 2], "patch": 1},
     "gan": {"width": 8},
+    "gru": {"width": 16, "depth": 1},
+    "hmm": {"states": 8},
+    "maskgit": {"width": 16, "depth": 1},
+    "ngram": {"order": 3},
     "transformer": {"width": 16, "depth": 1, "heads": 2},
     "vae": {"width": 8, "layers": 2},
+    "wavenet": {"width": 8, "depth": 3},
 }
 
 
@@ -60,4 +67,4 @@ def make(folder, family, out, steps=8, **settings) -> Run:
 
 def data_for(family, folder):
     """A toy folder that the family can model."""
-    return write_texts(folder) if family == "transformer" else write_pictures(folder)
+    return write_texts(folder) if families.load(family).kind is Tokens else write_pictures(folder)

@@ -9,10 +9,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
 import torch
 from pydantic import BaseModel
 
-from aurify import atomic, checkpoint, spec
+from aurify import atomic, checkpoint, family, spec
+from aurify.cond import from_labels
 from aurify.data.store import Store
 from aurify.errors import UserError
 from aurify.family import Family, Preset
@@ -22,8 +24,12 @@ from aurify.parallel import Group
 from aurify.quality import Quality
 from aurify.run import Card, DataCard, Run
 from aurify.settings import make
+from aurify.spec import Tokens
 from aurify.state import averaged, snapshot
 from aurify.training import TrainConfig
+
+
+LONGEST = 40  # characters of a setting that are shown
 
 
 class TooLarge(UserError):
@@ -62,6 +68,7 @@ class Bench:
         Raises:
             TooLarge: it does not hold one.
         """
+        cond = family.asks(self.kind, self.store.cond)
         config = make(TrainConfig, {"steps": 10_000, **self.fixed(preset), **training})
         card = Card(
             family=self.kind.__module__.rpartition(".")[2],
@@ -69,7 +76,8 @@ class Bench:
             codec="-",
             codec_config={},
             spec=spec.to_json(self.store.spec),
-            labels=self.store.cond.labels,
+            labels=cond.labels,
+            text=cond.text and spec.to_json(cond.text),
             training=config.model_dump(mode="json"),
         )
         run = Run(self.folder, card, DataCard(source="", hash="", store={}, counts={}))
@@ -90,8 +98,17 @@ class Bench:
         return found + ([f"a smaller network, such as --set width={max(8, width // 2)}"] if width else [])
 
     def fixed(self, preset: Preset) -> dict[str, Any]:
-        batch = min(preset.batch, max(8, 2 ** (len(self.store.split("train")).bit_length() - 1)))
+        n = len(self.store.split("train"))
+        batch = min(preset.batch, max(8, 2 ** (n.bit_length() - 1)))
+        if self.kind.passes:  # whole passes, as nearly as may be: no sample is to be seen more often than another
+            most = max(1, min(batch, n))
+            batch = min(range((most + 1) // 2, most + 1), key=lambda b: (-n % b, -b))
         return {"batch": batch, **self.kind.wants, **self.settings["training"]}
+
+    def enough(self, batch: int) -> int | None:
+        """Steps after which the family has seen each sample as often as it needs."""
+        passes = self.kind.passes
+        return passes and -(-passes * len(self.store.split("train")) // batch)
 
     def presets(self) -> list[Preset]:
         """The family's ladder for this much data with the user's settings laid over it, duplicates out."""
@@ -99,10 +116,20 @@ class Bench:
         samples = len(self.store.split("train"))
         for p in self.kind.presets(self.store.spec):
             wanted = p.config.model_dump() | self.kind.for_data(self.store.spec, samples) | self.settings["family"]
-            config = make(self.kind.Config, wanted)
+            config = self.studied(make(self.kind.Config, wanted))
             if all(config != other.config for other in ladder):
                 ladder.append(Preset(config, p.batch, p.samples))
         return ladder
+
+    def studied(self, config: Any) -> Any:
+        """With what the family reads off the training data."""
+        if not self.kind.studies:
+            return config
+        split, spec = self.store.split("train"), self.store.spec
+        rows = np.linspace(0, len(split) - 1, min(self.kind.studies, len(split))).astype(int)
+        stored, labels = split.rows(rows, spec.length if isinstance(spec, Tokens) else None)
+        cond = from_labels(labels, self.store.cond)
+        return self.kind.study(config, spec, spec.widen(stored), cond, len(split))
 
 
 @contextmanager
@@ -121,9 +148,9 @@ def benched(
 
 def short(config: BaseModel) -> str:
     """The settings that differ from the defaults, in a few words."""
-    return (
-        ", ".join(f"{name} {value}" for name, value in config.model_dump(exclude_defaults=True).items()) or "defaults"
-    )
+    found = {name: str(value) for name, value in config.model_dump(exclude_defaults=True).items()}
+    told = (f"{name} {v if len(v) <= LONGEST else v[:LONGEST] + '...'}" for name, v in found.items())
+    return ", ".join(told) or "defaults"
 
 
 def steps_timed(loop: Loop, seconds: float, least: int) -> float:
@@ -175,7 +202,7 @@ def measured(bench: Bench, loop: Loop, seconds: float) -> Costs:
     """Costs of a training like this one; its steps are tried for so long."""
     first = timed(lambda: run_step(loop))  # compiles, where that is asked for
     step = steps_timed(loop, seconds, least=3)
-    known = timed(lambda: loop.preview.glance.known)
+    known = timed(lambda: loop.preview.glance.known) + timed(loop.look)
     return Costs(
         start=max(0.0, first - step) + known,
         step=step / bench.shares,

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, cast
 
 import torch
@@ -51,6 +51,11 @@ class Family(nn.Module, ABC):
         chunk: rows that `sample` is always called with, so that equal shapes give equal bits.
         wants: settings of training that this family wants unlike the defaults of training.TrainConfig.
         held_out_tells: whether the held-out loss of its first phase falls as its samples get better.
+        reads_text: whether it can be led by a text (`Cond.sequence`).
+        looks: how many training samples it looks at before the first step; see `look`.
+        studies: how many training samples it learns settings from when the run is planned; see `study`.
+        slow_likelihood: whether `log_prob` costs as much as sampling: evaluations do without it then.
+        passes: how often it needs to see each training sample, where that is enough; the plan gives no more steps.
     """
 
     kind: ClassVar[type]
@@ -59,6 +64,11 @@ class Family(nn.Module, ABC):
     chunk: ClassVar[int] = 16
     wants: ClassVar[dict[str, Any]] = {}
     held_out_tells: ClassVar[bool] = True
+    reads_text: ClassVar[bool] = False
+    looks: ClassVar[int] = 0
+    studies: ClassVar[int] = 0
+    slow_likelihood: ClassVar[bool] = False
+    passes: ClassVar[int | None] = None
 
     def __init__(self, spec: Spec, cond: CondSpec, config: Any):
         """Build the networks. Weights come from torch's default generator, which the caller has seeded."""
@@ -76,6 +86,10 @@ class Family(nn.Module, ABC):
     @abstractmethod
     def sample(self, cond: Cond, rng: Rng, options: Any) -> Tensor:
         """rng.n samples of the spec, on the parameters' device. Row i uses row i of rng and cond, nothing else."""
+
+    def look(self, x: Tensor, cond: Cond) -> None:
+        """Set first weights from the data itself, where a family `looks`: clusters, scales. x: widened samples from all
+        over the training data. Not called on a run that is taken up again."""
 
     def log_prob(self, x: Tensor, cond: Cond) -> Tensor:
         """log p(x) in nats, shape (B,), where the family has one: exact unless its docstring says bound or estimate."""
@@ -96,6 +110,13 @@ class Family(nn.Module, ABC):
         return {}
 
     @classmethod
+    def study(cls, config: Any, spec: Any, x: Tensor, cond: Cond, samples: int) -> Any:
+        """The Config with settings that are read off the data once, where a family `studies`: a structure that networks
+        are built by, and that run.json is to tell. x: widened samples from all over the training data, of which there
+        are so many `samples`. Raises UserError for data that nothing can be learned from."""
+        return config
+
+    @classmethod
     @abstractmethod
     def toy(cls, spec: Any) -> Any:
         """The smallest Config that can over-fit one batch of this spec: for the laws."""
@@ -103,6 +124,11 @@ class Family(nn.Module, ABC):
     @property
     def device(self) -> torch.device:
         return next(self.parameters()).device
+
+
+def asks(kind: type[Family], cond: CondSpec) -> CondSpec:
+    """What a family can be asked for with, of all that a data set has: a text only where it reads texts."""
+    return cond if kind.reads_text else replace(cond, text=None)
 
 
 def names() -> tuple[str, ...]:

@@ -42,8 +42,8 @@ def choose_threads(bench: Bench, preset: Preset) -> dict[str, Any]:
 
 
 def choose_mode(bench: Bench, preset: Preset, threads: dict[str, Any], budget: float, say: Say) -> dict[str, Any]:
-    """Precision and compilation for a budget in seconds; nothing where the user chose one of them."""
-    if "precision" in bench.settings["training"] or "compiled" in bench.settings["training"]:
+    """Precision and compilation for a budget in seconds; nothing where the user, or the family, chose one of them."""
+    if {"precision", "compiled"} & (bench.settings["training"].keys() | bench.kind.wants.keys()):
         return {}
     candidates: list[Mode] = [("bfloat16", False)] if fast_bfloat16(bench.target) else []
     if budget >= LONG:

@@ -106,6 +106,8 @@ def make_plan(bench: Bench, minutes: float | None, say: Say = lambda _: None) ->
 def choose_size(bench: Bench, budget: float | None, say: Say) -> Preset:
     """The largest preset that memory holds and that sees the samples it needs within the budget and the steps."""
     best, began = None, time.perf_counter()
+    if bench.kind.studies:
+        say("studying the data")
     for preset in bench.presets():
         batch = bench.fixed(preset)["batch"]
         if bench.steps is not None and bench.steps * batch < preset.samples:
@@ -120,6 +122,8 @@ def choose_size(bench: Bench, budget: float | None, say: Say) -> Preset:
             break
         if budget is not None:
             seen = 0.9 * budget * rate(bench, loop, 0.01 * budget)
+            enough = bench.enough(batch)
+            seen = min(seen, enough * batch) if enough else seen
             bench.tried.append(f"{short(preset.config)}: {seen:.3g} samples in time, needs {preset.samples:,}")
             if seen < preset.samples:
                 break
@@ -145,9 +149,10 @@ def choose_steps(bench: Bench, settings: dict[str, Any], costs: Costs, left: flo
     if bench.steps is not None:
         return of(bench.steps)
     assert left is not None, "steps or a budget is given"
-    most = range(1, max(1, int(left / costs.step)) + 1)
-    steps = bisect_right(most, left, key=lambda n: costs.of(of(n)))
-    if steps < LEAST:
+    most, enough = max(1, int(left / costs.step)), bench.enough(settings["batch"])
+    most = min(most, enough) if enough else most
+    steps = bisect_right(range(1, most + 1), left, key=lambda n: costs.of(of(n)))
+    if steps < min(LEAST, enough or LEAST):
         raise UserError(
             f"the minutes are too few here: after calibration and previews only {steps} steps fit. "
             "Give more --minutes, or say --steps yourself."

@@ -1,12 +1,7 @@
 """An interpolated n-gram model of characters: the plain baseline for text, fitted by counting.
 
-    p_k(w | h) = [c(hw) - D(c(hw))] / C(h) + L(h) p_{k-1}(w | h')        modified Kneser-Ney, interpolated
-    p_0(w)     = 1 / U                                                   (Chen & Goodman 1999)
+    p_0(w) = 1 / U, and above it modified Kneser-Ney (aurify.nets.kneser_ney; Chen & Goodman 1999)
 
-h     the k - 1 characters before w; h' the same without the first
-c     at the highest order how often hw occurs; below it how many different characters came before hw
-C(h)  sum_w c(hw);     L(h) = sum_w D(c(hw)) / C(h)
-D     what is taken off counts of 1, 2, and 3 or more; estimated from counts of counts for each order
 U     all code points of Unicode, and the text's end
 
 A text begins with a mark that is only ever a context and closes with its end, so p sums to one over all strings there
@@ -17,24 +12,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int
+from torch import Tensor
 
 from aurify.errors import UserError
 from aurify.evaluate.grams import codes
+from aurify.nets import kneser_ney
+from aurify.nets.kneser_ney import Counts, Level, Roots, Text
 from aurify.rng import SampleRng, derive
 
 ORDERS = (2, 3, 4, 5, 6)
 MOST = 2**21  # characters it is fitted on
 CODE_POINTS = 0x110000
-
-
-@dataclass(frozen=True)
-class Level:
-    """All strings hw of k symbols, sorted: first by h, a string of the level below, then by w."""
-
-    codes: Int[np.ndarray, " G"]  # (number of h) * V + w
-    share: Float[np.ndarray, " G"]  # [c(hw) - D(c(hw))] / C(h)
-    escape: Float[np.ndarray, " H"]  # L(h)
+ROOT = Roots(torch.zeros(1, dtype=torch.long), torch.zeros(1, dtype=torch.bool), torch.zeros(1, dtype=torch.long))
 
 
 @dataclass(frozen=True)
@@ -70,27 +61,29 @@ class Ngram:
         order = orders[0]
         if len(orders) > 1:
             train, held = _dealt(chosen)
-            counted = _Counted.of(train, max(orders), ends)
-            order = min(orders, key=lambda k: float(counted.model(k).nats(held).sum()))
-        return _Counted.of(chosen, order, ends).model(order)
+            alphabet, counts = _counted(train, max(orders), ends)
+            order = min(orders, key=lambda k: float(cls._of(alphabet, counts, k, ends).nats(held).sum()))
+        return cls._of(*_counted(chosen, order, ends), order, ends)
+
+    @classmethod
+    def _of(cls, alphabet: Int[np.ndarray, " A"], counts: Counts, order: int, ends: bool) -> "Ngram":
+        """The model of this order, or of the highest there is."""
+        A, counts = len(alphabet), Counts(counts.codes[:order], counts.raw[:order])
+        return cls(alphabet, kneser_ney.levels(counts, A + 3, ROOT, A + 1), ends)
 
     @property
     def arrays(self) -> list[np.ndarray]:
         """All that it learned."""
-        return [self.alphabet, *(part for level in self.levels for part in (level.codes, level.share, level.escape))]
+        parts = (part for level in self.levels for part in (level.codes, level.share, level.escape))
+        return [self.alphabet, *(part.numpy() for part in parts)]
 
     def nats(self, texts: Sequence[str]) -> Float[np.ndarray, " n"]:
         """-ln p of each text, its end included where texts end."""
-        symbols, place, text = _symbols(texts, self.alphabet, self.ends)
-        p = np.full(len(symbols), 1 / (CODE_POINTS + self.ends))
-        found = np.zeros(len(symbols), np.int64)  # the string of k symbols that ends here, -1 where it was never met
-        for k, level in enumerate(self.levels, 1):
-            h = np.where(place >= k - 1, np.roll(found, 1), -1) if k > 1 else found
-            found = _look_up(level, h, symbols, self._width)
-            share = np.where(found >= 0, level.share[found], 0.0)
-            p = np.where(h >= 0, share + level.escape[h] * p, p)
-        predicted = place > 0
-        return np.bincount(text[predicted], -np.log(p[predicted]), minlength=len(texts)).astype(np.float64)
+        row, number = _row(texts, self.alphabet, self.ends)
+        base = torch.full((len(number),), 1 / (CODE_POINTS + self.ends), dtype=torch.float64)
+        p = kneser_ney.probabilities(self.levels, row, self._width, base).numpy()
+        predicted = row.place.numpy() > 0
+        return np.bincount(number[predicted], -np.log(p[predicted]), minlength=len(texts)).astype(np.float64)
 
     def sample(self, n: int, lengths: Sequence[int], seed: int) -> list[str]:
         """n texts of these lengths in characters, of the training text's characters; text i is a function of the seed,
@@ -107,7 +100,7 @@ class Ngram:
             u[row, : lengths[i]] = SampleRng(seed, [i]).uniform(lengths[i], 2)[0].numpy()
         children = [_Children.of(level, self._end, self._width) for level in self.levels]
         out = np.zeros((n, longest), np.int64)
-        contexts = self._advance([np.zeros(n, np.int64)], np.full(n, self._end + 1))
+        contexts = self._advance([torch.zeros(n, dtype=torch.long)], np.full(n, self._end + 1))
         for t in range(longest):
             growing = int((np.asarray(lengths) > t).sum())
             contexts = [h[:growing] for h in contexts]
@@ -120,30 +113,28 @@ class Ngram:
         return texts
 
     def _draw(
-        self, contexts: list[np.ndarray], children: list["_Children"], u: Float[np.ndarray, "n 2"]
+        self, contexts: list[Tensor], children: list["_Children"], u: Float[np.ndarray, "n 2"]
     ) -> Int[np.ndarray, " n"]:
         """The next symbol of each text, given its contexts of 0, 1, ... symbols."""
         n = len(u)
         mass, left = np.zeros((len(children), n)), np.ones(n)
         for k in reversed(range(len(contexts))):
-            h = contexts[k]
+            h = contexts[k].numpy()
             mass[k] = np.where(h >= 0, left * children[k].mass[h], 0.0)
-            left = np.where(h >= 0, left * self.levels[k].escape[h], left)
+            left = np.where(h >= 0, left * self.levels[k].escape.numpy()[h], left)
         upto = mass.cumsum(0)
         level = (u[:, 0] * upto[-1] >= upto).sum(0)
         symbols = np.empty(n, np.int64)
         for k, kind in enumerate(children):
             rows = np.flatnonzero(level == k)
             if len(rows):
-                symbols[rows] = self.levels[k].codes[kind.pick(contexts[k][rows], u[rows, 1])] % self._width
+                place = kind.pick(contexts[k].numpy()[rows], u[rows, 1])
+                symbols[rows] = self.levels[k].codes.numpy()[place] % self._width
         return symbols
 
-    def _advance(self, contexts: list[np.ndarray], symbols: Int[np.ndarray, " n"]) -> list[np.ndarray]:
+    def _advance(self, contexts: list[Tensor], symbols: Int[np.ndarray, " n"]) -> list[Tensor]:
         """The last 0, 1, ... order - 1 symbols of each text, as numbers of their strings, -1 where never met."""
-        longer = [
-            _look_up(level, h, symbols, self._width) for level, h in zip(self.levels[:-1], contexts, strict=False)
-        ]
-        return [np.zeros(len(symbols), np.int64), *longer]
+        return kneser_ney.extended(self.levels, contexts, torch.from_numpy(symbols), self._width, ROOT.follow)
 
     @property
     def _end(self) -> int:
@@ -152,72 +143,6 @@ class Ngram:
     @property
     def _width(self) -> int:
         return len(self.alphabet) + 3
-
-
-# Counting
-
-
-@dataclass(frozen=True)
-class _Counted:
-    """Strings of 1 ... K symbols of some texts: `raw` how often each occurs, `before` how many different symbols come
-    before it (for strings that begin a text, which have nothing before them, how often they occur)."""
-
-    alphabet: Int[np.ndarray, " A"]
-    codes: list[np.ndarray]
-    raw: list[np.ndarray]
-    before: list[np.ndarray]
-    ends: bool
-
-    @classmethod
-    def of(cls, texts: Sequence[str], K: int, ends: bool) -> "_Counted":
-        alphabet = np.unique(codes("".join(texts))).astype(np.int64)
-        symbols, place, _ = _symbols(texts, alphabet, ends)
-        V, begin = len(alphabet) + 3, len(alphabet) + 1
-        counted = cls(alphabet, [], [], [], ends)
-        found = np.zeros(len(symbols), np.int64)
-        for k in range(1, K + 1):
-            there = np.flatnonzero(place >= k - 1)
-            if not len(there):
-                break  # no text is that long
-            h = found[there - 1] if k > 1 else found
-            strings, number = np.unique(h * V + symbols[there], return_inverse=True)
-            raw = np.bincount(number)
-            if k == 1:
-                raw[strings == begin] = 0  # a context, never an outcome
-            else:
-                shorter = np.zeros(len(strings), np.int64)  # hw without its first symbol
-                shorter[number] = found[there]
-                before = np.bincount(shorter, minlength=len(counted.raw[-1]))
-                first = found[np.flatnonzero(place == k - 2)]
-                before[first] = counted.raw[-1][first]
-                counted.before.append(before)
-            counted.codes.append(strings)
-            counted.raw.append(raw)
-            found = np.full(len(symbols), -1)
-            found[there] = number
-        return counted
-
-    def model(self, order: int) -> Ngram:
-        """The model of this order, or of the highest there is."""
-        V, contexts, levels = len(self.alphabet) + 3, 1, []
-        order = min(order, len(self.codes))
-        for k in range(1, order + 1):
-            codes, c = self.codes[k - 1], self.raw[k - 1] if k == order else self.before[k - 1]
-            D, h = _discounts(c)[np.minimum(c, 3)], codes // V
-            C = np.bincount(h, c, minlength=contexts)
-            taken = np.bincount(h, D, minlength=contexts)
-            escape = np.where(C > 0, taken / np.maximum(C, 1), 1.0)
-            levels.append(Level(codes, (c - D) / np.maximum(C, 1)[h], escape))
-            contexts = len(codes)
-        return Ngram(self.alphabet, tuple(levels), self.ends)
-
-
-def _discounts(c: Int[np.ndarray, " G"]) -> Float[np.ndarray, "4"]:
-    """D(0) = 0, D(1), D(2), D(3+) (Chen & Goodman 1999), kept within what can be taken off."""
-    n = np.maximum(np.bincount(np.minimum(c, 5), minlength=6), 1)
-    Y = n[1] / (n[1] + 2 * n[2])
-    D = [j - (j + 1) * Y * n[j + 1] / n[j] for j in (1, 2, 3)]
-    return np.array([0.0, *np.clip(D, 0.1, (0.9, 1.9, 2.9))])
 
 
 @dataclass(frozen=True)
@@ -230,8 +155,9 @@ class _Children:
 
     @classmethod
     def of(cls, level: Level, end: int, V: int) -> "_Children":
-        first = np.searchsorted(level.codes, np.arange(len(level.escape) + 1) * V)
-        upto = np.append(0.0, np.cumsum(np.where(level.codes % V == end, 0.0, level.share)))
+        codes, share = level.codes.numpy(), level.share.numpy()
+        first = np.searchsorted(codes, np.arange(len(level.escape) + 1) * V)
+        upto = np.append(0.0, np.cumsum(np.where(codes % V == end, 0.0, share)))
         return cls(first, upto, np.diff(upto[first]))
 
     def pick(self, h: Int[np.ndarray, " n"], u: Float[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
@@ -244,17 +170,15 @@ class _Children:
 # Symbols
 
 
-def _look_up(level: Level, h: np.ndarray, w: np.ndarray, V: int) -> Int[np.ndarray, " n"]:
-    """The number of each string hw, -1 where it, or h, was never met."""
-    codes = h * V + w
-    at = np.minimum(np.searchsorted(level.codes, codes), len(level.codes) - 1)
-    return np.where((h >= 0) & (level.codes[at] == codes), at, -1)
+def _counted(texts: Sequence[str], order: int, ends: bool) -> tuple[Int[np.ndarray, " A"], Counts]:
+    """The alphabet of the texts and their strings."""
+    alphabet = np.unique(codes("".join(texts))).astype(np.int64)
+    A, (row, _) = len(alphabet), _row(texts, alphabet, ends)
+    return alphabet, kneser_ney.count(row, order, A + 3, A + 1)
 
 
-def _symbols(
-    texts: Sequence[str], alphabet: Int[np.ndarray, " A"], ends: bool
-) -> tuple[Int[np.ndarray, " N"], Int[np.ndarray, " N"], Int[np.ndarray, " N"]]:
-    """All texts in a row, each after its beginning and before its end: symbols, places in the text, and which text."""
+def _row(texts: Sequence[str], alphabet: Int[np.ndarray, " A"], ends: bool) -> tuple[Text, Int[np.ndarray, " N"]]:
+    """All texts in a row, each after its beginning and before its end, and which text each symbol is of."""
     A, lengths = len(alphabet), np.array([len(text) for text in texts], np.int64)
     letters = codes("".join(texts)).astype(np.int64)
     at = np.minimum(np.searchsorted(alphabet, letters), A - 1)
@@ -266,7 +190,7 @@ def _symbols(
     symbols = np.full(len(text), A)
     symbols[start] = A + 1
     symbols[(place > 0) & (place <= lengths[text])] = ids
-    return symbols, place, text
+    return Text(*map(torch.from_numpy, (symbols, place, np.zeros_like(place)))), text
 
 
 def _chosen(texts: Sequence[str], seed: int) -> list[str]:
