@@ -1,7 +1,7 @@
 """A codec turns samples of one modality into tensors and back, and does nothing more. One file in codecs/ each."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar, cast
@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from torch import Tensor
 
 from aurify import plugins
-from aurify.spec import Spec
+from aurify.spec import Grid, Spec
 
 Native = TypeVar("Native")
 
@@ -36,12 +36,16 @@ class Codec(ABC, Generic[Native]):
         suffixes: endings of the files this codec reads, lower case, with the dot.
         Config: frozen pydantic model of the settings, the single source for flags, JSON and docs.
         gives: Grid or Tokens, the class of its spec.
+        repeats: whether equal samples are different ones, such as rows of a table, and no copies of one another.
+        parts: how many values of `seen` belong together, one after another, where they do: the columns of a table.
         spec: what `encode` yields once widened; set by `fit` or `restore`.
     """
 
     suffixes: ClassVar[tuple[str, ...]]
     Config: ClassVar[type[BaseModel]]
     gives: ClassVar[type]
+    repeats: ClassVar[bool] = False
+    parts: tuple[int, ...] = ()
     config: Any
     spec: Spec
 
@@ -58,6 +62,11 @@ class Codec(ABC, Generic[Native]):
         """Write one sample as a person wants it (path's suffix is chosen here); `record` says where it comes from,
         inside the file where the format can carry it and in a `.json` beside it where not. Returns the path written."""
 
+    def write_many(self, samples: Iterable[tuple[str, Native, dict[str, Any]]], folder: Path) -> Iterator[Path]:
+        """Write samples by name, each with its record. A file each; overridden where a person wants one of them all."""
+        for name, sample, record in samples:
+            yield self.write(sample, folder / name, record)
+
     @abstractmethod
     def encode(self, sample: Native) -> Tensor:
         """The compact stored form: uint8, uint16 or float32; `spec.widen` gives what a family sees."""
@@ -69,6 +78,11 @@ class Codec(ABC, Generic[Native]):
     @abstractmethod
     def preview(self, samples: list[Native]) -> Preview:
         """A grid, a page, a player: what these samples look like together."""
+
+    def seen(self, x: Tensor) -> Tensor | None:
+        """Widened samples (n, ...) as figures look at them: values (n, C, *size) about [-1, 1], as a Grid has them; None
+        where they are read as texts. Overridden where tokens are the parts of something that people look at."""
+        return x if isinstance(self.spec, Grid) else None
 
     @abstractmethod
     def fingerprint(self, sample: Native) -> np.ndarray:

@@ -17,7 +17,11 @@ from aurify.evaluate.page_figures import DIRECTIONS, titled
 from aurify.evaluate.page_sections import sentence, subject_name
 from aurify.evaluate.report import Pair, Report
 
-TASKS = {"image": "unconditional-image-generation", "text": "text-generation"}  # pipeline tags of Hugging Face
+TASKS = {  # pipeline tags of Hugging Face
+    "image": "unconditional-image-generation",
+    "pixels": "unconditional-image-generation",
+    "text": "text-generation",
+}
 LONGEST = 500  # characters of one value
 MOST = 40  # entries of one list
 

@@ -14,7 +14,6 @@ from aurify.evaluate.nearest_pictures import Pictures
 from aurify.evaluate.nearest_texts import Texts
 from aurify.evaluate.samples import Samples
 from aurify.run import Run
-from aurify.spec import Grid
 
 SEARCHED, HELD = 8192, 500  # training samples among which copies are looked for, and held-out samples
 LEVEL = 1e-4  # probability of so many copies in a preview of fresh samples
@@ -33,7 +32,7 @@ class Glance:
         if not all(len(side) for side in sides):
             return None
         train, held = (sources.of_split(self.run.codec, s, n) for s, n in zip(sides, (SEARCHED, HELD), strict=True))
-        if held.texts is None and not isinstance(self.run.spec, Grid):
+        if held.texts is None and held.x is None:
             return None
         space = searcher(train, held)
         return space, space.look(held)
