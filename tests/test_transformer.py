@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 import arithmetic
+from aurify.ancestral import choose
 from aurify.cond import Cond, CondSpec, from_labels
 from aurify.errors import UserError
-from aurify.families.transformer import Config, Options, Transformer, choose
+from aurify.families.transformer import Config, Options, Transformer
 from aurify.muon import POLAR_EXPRESS, Muon, orthogonal
 from aurify.nets.decode import Decoding
 from aurify.nets.transformer import Decoder, Sizes, rms_norm, to_qwen3

@@ -190,7 +190,8 @@ def follow(run: Any, device: str, show: Any) -> None:
     last = show.follow(loop.train(run, device))
     if isinstance(last, Done):
         label = f" --label {run.cond.labels[0]}" if run.cond.labels else ""
-        show.lines("done", [f"the run is {run.path}", f"next: aurify sample {run.path} -n 16{label} --out samples"])
+        how = '--text "..."' if run.cond.text else f"-n 16{label} --out samples"
+        show.lines("done", [f"the run is {run.path}", f"next: aurify sample {run.path} {how}"])
     elif isinstance(last, Notice) and last.kind == "stopped":
         raise typer.Exit(STOPPED)
 
@@ -200,24 +201,38 @@ def follow(run: Any, device: str, show: Any) -> None:
         "sample runs/first -n 100 --label cat --out cats",
         "sample runs/first -n 100 --label cat --set guidance=2.5 --out closer-cats",
         'sample runs/plays -n 1 --prefix "ROMEO:" --set temperature=0.8',
+        "sample runs/pairs --texts sources.txt --set temperature=0",
+        "sample runs/penguins -n 100 --given island=Dream --given sex=female",
     )
 )
 def sample(
     run: str,
-    n: Annotated[int, typer.Option("-n", min=1, help="how many")] = 16,
+    n: Annotated[
+        int | None, typer.Option("-n", min=1, help="how many; left out: 16, or one for each text that is given")
+    ] = None,
     out: Annotated[
         str | None, typer.Option(help="folder for the files; left out: text to the screen, others to RUN/samples")
     ] = None,
     seed: Seed = 0,
     first: Annotated[int, typer.Option(min=0, help="index of the first sample of this seed")] = 0,
     label: Annotated[list[str] | None, typer.Option(help="what to make; several are gone through in turn")] = None,
+    text: Annotated[
+        list[str] | None, typer.Option(help="a caption, or the source of a pair; several are gone through in turn")
+    ] = None,
+    texts: Annotated[
+        str | None, typer.Option(metavar="FILE", help="texts from a file: a line each, or a column source or text")
+    ] = None,
     prefix: Annotated[str, typer.Option(help="what each text begins with")] = "",
+    fill: Annotated[str, typer.Option(help="a text with _ for each symbol to be found (maskgit)")] = "",
+    columns: Annotated[
+        list[str] | None, typer.Option("--given", metavar="COLUMN=VALUE", help="a column of every row that is known")
+    ] = None,
     stop: Annotated[str, typer.Option(help="words at which each text ends")] = "",
     checkpoint: Annotated[str, typer.Option(help="last, best (by held-out loss), or a step that is kept")] = "last",
     settings: Sets = None,
     machine: Json = False,
 ) -> None:
-    """Make samples: free, by label, or going on from a prefix. Files carry the record of how they came to be."""
+    """Make samples: free, by label, by text, or from a prefix. Files carry the record of how they came to be."""
     from pathlib import Path
 
     from aurify import sample as sampling
@@ -226,7 +241,11 @@ def sample(
 
     show, opened, options = screen(machine), Run.load(run), parse(settings or [])
     asked: dict[str, Any] = {"seed": seed, "label": label[0] if label and len(label) == 1 else label}
-    asked |= {"prefix": prefix, "stop": stop, "first": first, "checkpoint": checkpoint}
+    given = asked_texts(text, texts)
+    n = n or len(given) or 16
+    asked |= {"text": given or None} | {"prefix": prefix, "fill": fill, "stop": stop}
+    asked |= {"given": parse(columns or [], "--given", "island=Dream")}
+    asked |= {"first": first, "checkpoint": checkpoint}
     if both := sorted(asked.keys() & options.keys()):
         raise UserError(f"{both[0]} is an option of its own: say --{both[0]}, not --set {both[0]}=...")
     asked |= options
@@ -234,13 +253,26 @@ def sample(
         return to_screen(opened, n, asked, show)
     folder = Path(out) if out else opened.path / "samples"
     made = sampling.sample(opened, n, **asked)
-    paths = list(show.track(sampling.write(opened, made, folder), "sampling", n))
+    paths = list(sampling.write(opened, show.track(made, "sampling", n), folder))
     show.json({"folder": str(folder), "files": [p.name for p in paths]})
     show.lines("samples", [f"{n} in {folder}", *([f"at a glance: {paths[-1]}"] if n > 1 else [])])
 
 
+def asked_texts(text: list[str] | None, file: str | None) -> list[str]:
+    """What `--text` and `--texts` ask with."""
+    from pathlib import Path
+
+    if text and file:
+        raise UserError("give --text or --texts, not both")
+    if file is None:
+        return text or []
+    from aurify.data.texts import read
+
+    return read(Path(file))
+
+
 def to_screen(run: Any, n: int, asked: dict[str, Any], show: Any) -> None:
-    """Texts as they are made, a rule between them; one alone letter by letter."""
+    """Texts as they are made, a rule between them; one alone letter by letter; those that texts led line by line."""
     from aurify import sample as sampling
 
     if n == 1 and not show.machine:
@@ -251,7 +283,7 @@ def to_screen(run: Any, n: int, asked: dict[str, Any], show: Any) -> None:
     for k, made in enumerate(sampling.sample(run, n, **asked)):
         show.json({"index": made.index, "text": made.native, "record": made.record})
         if not show.machine:
-            print(f"\n--------\n\n{made.native}" if k else made.native, flush=True)
+            print(f"\n--------\n\n{made.native}" if k and not asked["text"] else made.native, flush=True)
 
 
 @app.command()

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from aurify.cond import from_labels
+from aurify.cond import from_rows
 from aurify.evaluate import sources
 from aurify.evaluate.embedders.raw import Raw
 from aurify.family import Family, Phase
@@ -38,7 +38,7 @@ def losses(run: Run, model: Family, phases: list[Phase]) -> dict[str, float]:
         rows = np.linspace(0, len(held) - 1, n).astype(int)[start : start + BATCH]
         stored, labels = held.rows(rows)
         x = run.spec.widen(stored.to(model.device))
-        cond = from_labels(labels, run.cond).to(model.device)
+        cond = from_rows(labels, held.text_rows(rows), run.cond).to(model.device)
         for phase, first in product(phases, range(0, len(rows), most)):
             part = slice(first, min(first + most, len(rows)))
             rng = BatchRng(derive("held", phase.name, start), len(rows), part.start, part.stop)

@@ -18,8 +18,8 @@ def listing(what: str) -> list[Section]:
     of one named thing."""
     if what == "families":
         return [
-            (name, [first_line(family.load(name)), f"models {family.load(name).kind.__name__}: {pairs(name)}"])
-            for name in family.names()
+            (name, [first_line(kind), f"models {kind.kind.__name__}: {pairs(name)}{led(kind)}"])
+            for name, kind in ((name, family.load(name)) for name in family.names())
         ]
     if what == "codecs":
         return [
@@ -70,6 +70,11 @@ def default(field: Any) -> str:
 def first_line(thing: type) -> str:
     """What its file says it is."""
     return (sys.modules[thing.__module__].__doc__ or "").strip().splitlines()[0]
+
+
+def led(kind: type[family.Family]) -> str:
+    """Whether texts lead it."""
+    return "; reads texts (captions, sources of pairs)" if kind.reads_text else ""
 
 
 def pairs(name: str) -> str:

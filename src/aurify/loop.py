@@ -10,13 +10,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from aurify import checkpoint, device, divergence, heldout, recovery
+from aurify import checkpoint, device, divergence, heldout, posthoc, recovery
 from aurify.atomic import NoSpace
 from aurify.checkpoint import Loaded
-from aurify.cond import from_labels
+from aurify.cond import from_rows
 from aurify.data.batches import Batches
 from aurify.errors import UserError
 from aurify.events import Done, Evaluated, Event, Notice, Progress, Saved
@@ -92,9 +93,23 @@ class Loop:
         yield from (Notice(self.state.step, "damaged", text) for text in told)
         if found is not None:
             restore(self.run, self.state, found)
+        else:
+            self.look()
         if not self.writer.cut(found.state["events"] if found else 0):
             text = f"{self.run.events} has lost lines since the last checkpoint; it goes on from what is left."
             yield Notice(self.state.step, "log", text)
+
+    def look(self) -> None:
+        """Lets a family that wants it read its first weights off samples from all over the training data."""
+        family, split = self.state.family, self.batches.split
+        if not family.looks:
+            return
+        rows = np.linspace(0, len(split) - 1, min(family.looks, len(split))).astype(int)
+        stored, labels = split.rows(rows)
+        torch.manual_seed(derive("look", self.config.seed))
+        cond = from_rows(labels, split.text_rows(rows), self.run.cond).to(self.device)
+        family.look(self.run.spec.widen(stored.to(self.device)), cond)
+        self.state.ema = [p.detach().clone() for p in family.parameters()]
 
     def chosen(self, choose: Callable[[Path], tuple[Loaded | None, list[str]]]) -> tuple[Loaded | None, list[str]]:
         """A checkpoint of `recovery`: the first process clears the way, then all read the same one."""
@@ -169,7 +184,7 @@ class Loop:
         position = self.state.step + self.state.skipped
         stored, labels = self.batches.at(position, start, stop)
         x = self.run.spec.widen(stored.to(self.device))
-        cond = from_labels(labels, self.run.cond).to(self.device)
+        cond = from_rows(labels, self.batches.texts(position, start, stop), self.run.cond).to(self.device)
         seed = derive("noise", self.config.seed, position, phase.name)
         torch.manual_seed(derive(seed, start))  # dropout alone
         rng = BatchRng(seed, self.config.batch, start, stop)
@@ -192,9 +207,11 @@ class Loop:
         return self.device if self.device.type == "cuda" else torch.device("cpu")
 
     def average(self) -> None:
-        """EMA of the weights: ema <- d ema + (1 - d) weights."""
+        """EMA of the weights: ema <- d ema + (1 - d) weights; and those of `posthoc`, where they are kept."""
         d = self.config.memory(self.state.step) if self.config.ema else 0.0
-        torch._foreach_lerp_(self.state.ema, [p.detach() for p in self.state.family.parameters()], 1 - d)
+        weights = [p.detach() for p in self.state.family.parameters()]
+        torch._foreach_lerp_(self.state.ema, weights, 1 - d)
+        posthoc.update(self.state.powers, weights, self.state.step + 1)
 
     def refuse(self, values: dict[str, float], part: str) -> Iterator[Event]:
         """Leave out the rest of a step whose loss or gradient is not finite; three in a row are a departure. What
@@ -219,6 +236,7 @@ class Loop:
         skipped = state.skipped
         if found is None:
             self.state = fresh = build(self.run, self.device)
+            self.look()
             fresh.micro = state.micro
             self.compile()
         else:

@@ -1,11 +1,14 @@
 """What the model can do by now: the same seeds at growing intervals, so that previews can be laid side by side."""
 
 from collections.abc import Iterator
+from typing import Any
 
+import numpy as np
 import torch
 
 from aurify import atomic
-from aurify.cond import Cond, CondSpec, from_labels
+from aurify.cond import Cond, from_rows
+from aurify.data.view import Split
 from aurify.errors import UserError
 from aurify.evaluate import glance
 from aurify.evaluate.glance import Glance
@@ -15,7 +18,6 @@ from aurify.family import Family
 from aurify.quality import Quality
 from aurify.rng import SampleRng
 from aurify.run import Run
-from aurify.spec import Grid
 
 SEED = 0
 
@@ -30,7 +32,7 @@ class Preview:
         """Samples one chunk (labels in turn, where there are any) with the family's default options and writes it down;
         says once in a run that it copies, and once that it cannot be written."""
         made = sampled(self.run, model)
-        shown = self.run.codec.preview(list(made.natives))
+        shown = self.run.codec.preview(beside(made))
         path = self.run.path / "previews" / f"step-{step:08d}{shown.suffix}"
         found = self.glance.look(made)
         copied = found and found.flagged / found.m
@@ -50,14 +52,34 @@ class Preview:
 
 
 def sampled(run: Run, model: Family, n: int = 1) -> Samples:
-    """n samples, rounded up to whole chunks, labels in turn, with the family's default options."""
+    """n samples, rounded up to whole chunks, labels and held-out texts in turn, with the family's default options."""
     with torch.random.fork_rng(devices=[]):
         chunks = [range(start, start + model.chunk) for start in range(0, n, model.chunk)]
-        x = torch.cat([model.sample(in_turn(run.cond, r), SampleRng(SEED, r), model.Options()).cpu() for r in chunks])
+        x = torch.cat([model.sample(in_turn(run, r), SampleRng(SEED, r), model.Options()).cpu() for r in chunks])
+    given = told(run).texts([i % len(told(run)) for i in range(len(x))]) if run.cond.text else ()
     natives, names = [run.codec.decode(row) for row in x], tuple(str(i) for i in range(len(x)))
-    return Samples(natives, x if isinstance(run.spec, Grid) else None, torch.full((len(x),), -1), names)
+    return Samples(natives, run.codec.seen(x), torch.full((len(x),), -1), names, tuple(given))
 
 
-def in_turn(cond: CondSpec, rows: range) -> Cond:
-    """Sample i is asked for label i, beginning again after the last; nothing is asked where there are no labels."""
-    return from_labels([i % cond.width for i in rows], cond) if cond.width else Cond()
+def told(run: Run) -> Split:
+    """Samples whose texts lead previews: held-out ones, where there are any."""
+    held = run.store.split("held")
+    return held if len(held) else run.store.split("train")
+
+
+def in_turn(run: Run, rows: range) -> Cond:
+    """Sample i is asked for label i and the text of held-out sample i, beginning again after the last; nothing is asked
+    where there is neither. Texts are as wide as any may be, so that a sample does not depend on its neighbours'."""
+    labels = torch.tensor([i % run.cond.width if run.cond.width else -1 for i in rows])
+    if run.cond.text is None:
+        return from_rows(labels, None, run.cond)
+    split = told(run)
+    found = split.asked and split.asked.rows(split.first + np.array(rows) % len(split), run.cond.text.length)
+    return from_rows(labels, found, run.cond)
+
+
+def beside(made: Samples) -> list[Any]:
+    """Samples as they are shown: a text that another text led stands below it."""
+    if not made.given or made.texts is None:
+        return list(made.natives)
+    return [f"{text or '(nothing asked)'}\n=> {native}" for text, native in zip(made.given, made.texts, strict=True)]

@@ -16,6 +16,7 @@ from aurify.parallel import group
 from aurify.plan import Plan
 from aurify.run import Card, DataCard, Run, refuse_existing
 from aurify.settings import make, share_out
+from aurify.spec import Grid, Spec
 from aurify.training import TrainConfig
 
 
@@ -64,9 +65,11 @@ def names() -> dict[str, Callable[[], Wish]]:
     return {k: v for k, v in globals().items() if getattr(v, "__annotations__", {}) == {"return": Wish}}
 
 
-def default_family(name: str) -> str:
-    """flow for grids, transformer for tokens."""
-    return {"Grid": "flow", "Tokens": "transformer"}[name]
+def default_family(spec: Spec) -> str:
+    """flow for grids, bayes for rows of a table, transformer for other tokens."""
+    if isinstance(spec, Grid):
+        return "flow"
+    return "transformer" if spec.sizes is None else "bayes"
 
 
 def prepare(wish: Wish, say: Callable[[str], None] = lambda _: None) -> tuple[Run, Plan]:
@@ -84,8 +87,10 @@ def prepare(wish: Wish, say: Callable[[str], None] = lambda _: None) -> tuple[Ru
     for note in store.notes:
         say(note)
     store_arguments["codec_name"] = store.codec_name
-    name = wish.family or default_family(type(store.spec).__name__)
+    name = wish.family or default_family(store.spec)
     kind = family.check(name, store.codec_name, store.spec)
+    if store.text is not None and not kind.reads_text:
+        say(f"family {name} does not use the texts that the samples come with; {readers(store.spec)}")
     owners = {"family": kind.Config, "training": TrainConfig, "codec": type(store.codec).Config}
     settings = share_out(wish.settings, owners)
     steps = {} if wish.steps is None else {"steps": wish.steps}
@@ -96,6 +101,12 @@ def prepare(wish: Wish, say: Callable[[str], None] = lambda _: None) -> tuple[Ru
         made = plan.make_plan(bench, minutes, say)
     run = make_run(Wish(**{**wish.__dict__, "family": name}), store, made, store_arguments)
     return run, made
+
+
+def readers(spec: Spec) -> str:
+    """Which families are led by texts, in words."""
+    found = [name for name in family.for_spec(spec) if family.load(name).reads_text]
+    return f"those that do: {', '.join(found)}" if found else f"no family for {type(spec).__name__} does yet"
 
 
 def counted(doing: str, say: Callable[[str], None], every: float = 2.0) -> Callable[[int, int], None]:
@@ -123,20 +134,24 @@ def codec_settings(wish: Wish) -> dict[str, Any]:
 
 
 def make_run(wish: Wish, store: Store, made: Plan, store_arguments: dict[str, Any]) -> Run:
+    cond = family.asks(family.load(wish.family or ""), store.cond)
     card = Card(
         family=wish.family or "",
         family_config=made.config.model_dump(mode="json"),
         codec=store.codec_name,
         codec_config=store.codec.config.model_dump(mode="json"),
         spec=spec.to_json(store.spec),
-        labels=store.cond.labels,
+        labels=cond.labels,
+        text=cond.text and spec.to_json(cond.text),
         training=made.training.model_dump(mode="json"),
         plan=made.facts(),
     )
     counts = {name: len(store.split(name)) for name in ("train", "held", "test")}
     source = str(Path(wish.data).resolve())
     data = DataCard(source=source, hash=store.hash, store=store_arguments, counts=counts, report=store.report)
-    return Run.create(wish.folder, card, data, store.codec.state)
+    text = store.text if cond.text else None
+    kept = text and {"config": text.config.model_dump(mode="json"), "state": text.state}
+    return Run.create(wish.folder, card, data, store.codec.state, kept)
 
 
 def train(data: str | Path, on_event: Callable[[Event], None] = lambda _: None, **wish: Any) -> Run:

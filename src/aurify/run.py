@@ -3,6 +3,7 @@
 run.json      family, codec, their settings, training settings, plan, seed
 data.json     where the data is, its hash, counts, what was dropped
 codec.json    what the codec learned
+text.json     the codec of the texts that samples are asked for with, if there are any
 events.jsonl  what happened, one line an event, the same for equal trainings
 checkpoints/  step-N/{model,ema,optimizer}.safetensors, state.json, MANIFEST.json
 previews/ samples/ tensorboard/ report/
@@ -47,6 +48,7 @@ class Card(BaseModel, frozen=True, extra="forbid"):
     codec_config: dict[str, Any]
     spec: dict[str, Any]
     labels: tuple[str, ...] = ()
+    text: dict[str, Any] | None = Field(default=None, description="what the texts that lead samples are, as a spec")
     training: dict[str, Any]
     plan: dict[str, Any] = Field(default_factory=dict, description="what was predicted when the run was made")
 
@@ -70,7 +72,14 @@ class Run:
     data: DataCard
 
     @classmethod
-    def create(cls, path: Path, card: Card, data: DataCard, codec_state: dict[str, Any]) -> "Run":
+    def create(
+        cls,
+        path: Path,
+        card: Card,
+        data: DataCard,
+        codec_state: dict[str, Any],
+        text: dict[str, Any] | None = None,
+    ) -> "Run":
         """A new folder. Raises UserError if there is one already, or it cannot be written; then nothing is left."""
         from aurify import atomic
 
@@ -80,6 +89,8 @@ class Run:
             try:
                 atomic.make(tmp)
                 write_json(tmp / "codec.json", codec_state)
+                if text is not None:
+                    write_json(tmp / "text.json", text)
                 write_json(tmp / "data.json", data.model_dump(mode="json"))
                 write_json(tmp / "run.json", card.model_dump(mode="json"))
                 atomic.appear(tmp, path)
@@ -117,9 +128,11 @@ class Run:
 
     @cached_property
     def cond(self) -> "CondSpec":
+        from aurify import spec
         from aurify.cond import CondSpec
 
-        return CondSpec(self.card.labels)
+        with self.understood():
+            return CondSpec(self.card.labels, self.card.text and spec.from_json(self.card.text))  # pyright: ignore[reportArgumentType]
 
     @cached_property
     def training(self) -> "TrainConfig":
@@ -147,6 +160,23 @@ class Run:
             made = kind(kind.Config(**self.card.codec_config))  # pyright: ignore[reportCallIssue]
             made.restore(state)
         return made
+
+    @cached_property
+    def text_codec(self) -> "Codec[Any]":
+        """What reads the texts that samples are asked for with, of a run that has some."""
+        from aurify import codec
+
+        kept = self.text
+        with self.understood():
+            kind = codec.load("text")
+            made = kind(kind.Config(**kept["config"]))  # pyright: ignore
+            made.restore(kept["state"])  # pyright: ignore[reportOptionalSubscript]
+        return made
+
+    @cached_property
+    def text(self) -> dict[str, Any] | None:
+        """text.json: settings and state of `text_codec`; None where no texts lead."""
+        return read_object(self.path / "text.json") if self.card.text else None
 
     @cached_property
     def store(self) -> "Store":

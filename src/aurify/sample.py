@@ -6,24 +6,28 @@ thrown away.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from itertools import chain, count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import torch
 from pydantic import BaseModel, ValidationError
 from torch import Tensor
 
 from aurify import checkpoint as checkpoints
-from aurify import device
-from aurify.cond import Cond, from_labels
+from aurify import device, posthoc
+from aurify.cond import Cond, from_labels, from_rows
+from aurify.data import texts
 from aurify.errors import UserError, nearest
 from aurify.family import Family
 from aurify.rng import SampleRng
 from aurify.run import Run
 from aurify.settings import explain
 from aurify.spec import Tokens
+
+GAP = "_"  # a symbol to be filled in
 
 
 @dataclass(frozen=True)
@@ -35,37 +39,72 @@ class Sample:
     record: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What samples are asked for with.
+
+    Attributes:
+        label: one label for all, or a list that is gone through in turn; None asks for nothing.
+        text: the same for texts, of runs that learned from captions or pairs.
+        prefix: what each sample begins with (text).
+        fill: a text with `_` for each symbol to be found, of runs whose family can fill in.
+        given: {column: value}, the columns of every row that are known, of runs whose family can go on from them.
+        stop: words at which a text ends; they are left out.
+    """
+
+    label: str | list[str] | None = None
+    text: str | list[str] | None = None
+    prefix: str = ""
+    fill: str = ""
+    given: dict[str, Any] = field(default_factory=dict)
+    stop: str = ""
+
+    @classmethod
+    def taken(cls, words: dict[str, Any]) -> tuple["Asked", dict[str, Any]]:
+        """What is asked for, and the rest: options of the family."""
+        mine = {part.name: words[part.name] for part in fields(cls) if part.name in words}
+        return cls(**mine), {k: v for k, v in words.items() if k not in mine}
+
+    def at(self, index: int) -> dict[str, str | None]:
+        """Label and text of one sample."""
+        found = {"label": self.label, "text": self.text}
+        return {k: v[index % len(v)] if isinstance(v, list) else v for k, v in found.items()}
+
+    def record(self, index: int) -> dict[str, Any]:
+        """For the sample's record: its label, and its text if it has one."""
+        found = self.at(index)
+        return found if found["text"] is not None else {"label": found["label"]}
+
+    @property
+    def words(self) -> dict[str, Any]:
+        """What else was given."""
+        return {name: getattr(self, name) for name in ("prefix", "fill", "given", "stop") if getattr(self, name)}
+
+
 def sample(
-    run: Run,
-    n: int = 16,
-    seed: int = 0,
-    label: str | list[str] | None = None,
-    prefix: str = "",
-    stop: str = "",
-    first: int = 0,
-    checkpoint: str = "last",
-    **options: Any,
+    run: Run, n: int = 16, seed: int = 0, first: int = 0, checkpoint: str = "last", **asked: Any
 ) -> Iterator[Sample]:
     """Samples `first` ... `first + n - 1` of a seed.
 
     Args:
-        label: one label for all, or a list that is gone through in turn; None asks for nothing.
-        prefix: what each sample begins with (text).
-        stop: words at which a text ends; they are left out.
-        checkpoint: "last", "best" by held-out loss, or a step.
-        options: the family's own, such as guidance=2 or temperature=0.8; see `aurify list FAMILY`.
+        checkpoint: "last", "best" by held-out loss, a step, or an average put together: "ema=0.1", see `posthoc`.
+        asked: label, text, prefix, fill, given and stop (see Asked), and the family's own options, such as
+            guidance=2 or temperature=0.8 (see `aurify list FAMILY`).
 
     Raises:
-        UserError: an unknown label or option, or a run without a checkpoint.
+        UserError: an unknown label or option, a text that the run cannot read, or a run without a checkpoint.
     """
     model, step = load_model(run, checkpoint)
-    chosen = make_options(model, {**options, **encoded_prefix(run, prefix)})
-    for index, x in tensors(model, run, (first, n), seed, label, chosen):
-        record = {"run": run.path.name, "step": step, "seed": seed, "index": index, "label": asked(label, index)}
-        words = {name: text for name, text in (("prefix", prefix), ("stop", stop)) if text}
-        record |= {"family": run.card.family, "options": options | words}
+    wish, options = Asked.taken(asked)
+    chosen = make_options(model, {**options, **encoded(run, wish)})
+    for index, x in tensors(model, run, (first, n), seed, wish, chosen):
+        record = {"run": run.path.name, "step": step, "seed": seed, "index": index, **wish.record(index)}
+        record |= {"family": run.card.family, "options": options | wish.words}
+        record |= {} if posthoc.length(checkpoint) is None else {"weights": checkpoint}
         native = run.codec.decode(x)
-        native = cut(native, len(prefix), stop) if stop and isinstance(native, str) else native
+        if wish.stop and isinstance(native, str):
+            native = cut(native, len(wish.prefix), wish.stop)
+        native = native | wish.given if wish.given else native  # the very values, not others of their bins
         yield Sample(index, native, record | {"data": run.data.hash, "aurify": run.card.aurify})
 
 
@@ -76,27 +115,31 @@ def cut(text: str, begun: int, stop: str) -> str:
 
 
 def tensors(
-    model: Family, run: Run, span: tuple[int, int], seed: int, label: str | list[str] | None, options: BaseModel
+    model: Family, run: Run, span: tuple[int, int], seed: int, asked: Asked, options: BaseModel
 ) -> Iterator[tuple[int, Tensor]]:
     """(index, x) for the span (first, n), x in the spec, on the CPU."""
     first, n = span
     chunk = model.chunk
     for start in range(first - first % chunk, first + n, chunk):
         indices = range(start, start + chunk)
-        x = model.sample(make_cond(run, label, indices), SampleRng(seed, indices), options).cpu()
+        x = model.sample(make_cond(run, asked, indices), SampleRng(seed, indices), options).cpu()
         yield from ((i, x[i - start]) for i in indices if first <= i < first + n)
 
 
 def load_model(run: Run, which: str = "last", device_name: str = "auto") -> tuple[Family, int]:
     """The family with the averaged weights of a checkpoint, ready to sample, and its step."""
-    found = checkpoints.chosen(run.checkpoints, which, only=("ema", "model"))
+    length = posthoc.length(which)
+    found = checkpoints.chosen(run.checkpoints, which if length is None else "last", only=("ema", "model"))
     if found is None:
         raise UserError(f"{run.path} has no checkpoint yet; train it first: aurify resume {run.path}")
+    weights, step = found.tensors["ema"], found.step
+    if length is not None:
+        weights, step = posthoc.average(run.checkpoints, length)
     device.use_threads(run.training.threads)  # other threads, other last bits
     model = run.model()
     with run.understood():
-        model.load_state_dict(found.tensors["model"] | found.tensors["ema"])
-    return model.to(device.choose(device_name)).eval().requires_grad_(False), found.step
+        model.load_state_dict(found.tensors["model"] | weights)
+    return model.to(device.choose(device_name)).eval().requires_grad_(False), step
 
 
 def make_options(model: Family, asked_for: dict[str, Any]) -> BaseModel:
@@ -110,46 +153,71 @@ def make_options(model: Family, asked_for: dict[str, Any]) -> BaseModel:
         raise UserError(explain(error)) from error
 
 
-def encoded_prefix(run: Run, prefix: str) -> dict[str, Any]:
-    """The prefix as tokens, without the end that would close it."""
-    if not prefix:
+def encoded(run: Run, asked: Asked) -> dict[str, Any]:
+    """The prefix as tokens, without the end that would close it; what is to be filled in, with -1 for each gap; known
+    columns as {position: symbol}."""
+    if asked.given:
+        take = getattr(run.codec, "given", None)
+        if take is None:
+            raise UserError(f"only rows of a table have columns; this run was trained with codec {run.card.codec!r}")
+        return {"given": take(asked.given)}
+    if not (asked.prefix or asked.fill):
         return {}
-    if not isinstance(run.spec, Tokens):
-        raise UserError(f"a prefix needs a family of tokens; this run makes {run.card.codec}s")
-    ids = run.codec.encode(prefix).tolist()
-    return {"prefix": tuple(i for i in ids if i != run.spec.end)}
+    if not (isinstance(run.spec, Tokens) and isinstance(run.codec.examples(1, 0)[0], str)):
+        raise UserError(f"a prefix needs a codec of texts; this run was trained with codec {run.card.codec!r}")
+    parts = [symbols(run, part) for part in asked.fill.split(GAP)]
+    fill = [i for part in parts for i in (*part, -1)][:-1]
+    return {k: tuple(v) for k, v in (("prefix", symbols(run, asked.prefix)), ("fill", fill)) if v}
 
 
-def make_cond(run: Run, label: str | list[str] | None, indices: range) -> Cond:
-    """One row a sample; sample i is asked for the i-th label in turn."""
-    if not run.cond.width and label is None:
-        return Cond()
-    names = [asked(label, i) for i in indices]
-    return from_labels([None if name is None else run.cond.index(name) for name in names], run.cond)
+def symbols(run: Run, text: str) -> list[int]:
+    end = run.spec.end if isinstance(run.spec, Tokens) else None
+    return [i for i in run.codec.encode(text).tolist() if i != end]
 
 
-def asked(label: str | list[str] | None, index: int) -> str | None:
-    return label[index % len(label)] if isinstance(label, list) else label
+def make_cond(run: Run, asked: Asked, indices: range) -> Cond:
+    """One row a sample; sample i is asked for the i-th label and the i-th text in turn.
+
+    Raises:
+        UserError: an unknown label, a text that the run cannot read, or any text where it reads none.
+    """
+    if asked.text is not None and run.cond.text is None:
+        raise UserError(
+            f"this run of family {run.card.family!r} knows no texts: train a family that reads them (transformer) on "
+            "samples that come with one, such as a table with the columns source and target"
+        )
+    rows = [asked.at(i) for i in indices]
+    labels = [None if row["label"] is None else run.cond.index(row["label"]) for row in rows]
+    if run.cond.text is None:
+        return from_labels(labels, run.cond)
+    read = texts.encode(run.text_codec, [row["text"] for row in rows])
+    return from_rows(torch.tensor([-1 if i is None else i for i in labels]), read, run.cond)
 
 
 def write(run: Run, samples: Iterator[Sample], folder: Path) -> Iterator[Path]:
-    """Writes each sample as a file with its record, and at the end an overview of the first hundred.
+    """Writes the samples with their records: a file each, and at the end an overview of the first hundred; or, where
+    their codec has it so, one file of all.
 
     Nothing that is there is overwritten: an equal file stays, beside another of its name the new one gets a number.
     """
     from aurify.atomic import explained
 
     shown: list[Any] = []
+
+    def named() -> Iterator[tuple[str, Any, dict[str, Any]]]:
+        for made in samples:
+            if len(shown) < 100:
+                shown.append(made.native)
+            label = f"-{made.record['label']}" if made.record["label"] else ""
+            yield f"{made.index:05d}{safe(label)}", made.native, made.record
+
     with explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=".new-", dir=folder) as new:
-            for made in samples:
-                label = f"-{made.record['label']}" if made.record["label"] else ""
-                written = run.codec.write(made.native, Path(new) / f"{made.index:05d}{safe(label)}", made.record)
+            files = 0
+            for files, written in enumerate(run.codec.write_many(named(), Path(new)), 1):  # noqa: B007
                 yield settled(written, folder)
-                if len(shown) < 100:
-                    shown.append(made.native)
-            if len(shown) > 1:
+            if files > 1:
                 overview = run.codec.preview(shown)
                 written = Path(new) / f"overview{overview.suffix}"
                 written.write_bytes(overview.data)
@@ -176,25 +244,19 @@ def safe(name: str) -> str:
     return "".join(c if c.isalnum() or c in "-_" else "_" for c in name)[:60]
 
 
-def stream(
-    run: Run,
-    seed: int = 0,
-    label: str | list[str] | None = None,
-    prefix: str = "",
-    stop: str = "",
-    first: int = 0,
-    checkpoint: str = "last",
-    **options: Any,
-) -> Iterator[str]:
+def stream(run: Run, seed: int = 0, first: int = 0, checkpoint: str = "last", **asked: Any) -> Iterator[str]:
     """Sample `first` of a run of text, piece by piece as it is made; the pieces joined are what `sample` gives."""
     model, _ = load_model(run, checkpoint)
     steps, pieces = getattr(model, "stream", None), getattr(run.codec, "pieces", None)
     if steps is None or pieces is None:
-        raise UserError(f"family {run.card.family!r} with codec {run.card.codec!r} cannot stream; use --out")
-    chosen = make_options(model, {**options, **encoded_prefix(run, prefix)})
+        (made,) = sample(run, 1, seed, first, checkpoint, **asked)  # in one piece
+        yield made.native
+        return
+    wish, options = Asked.taken(asked)
+    chosen, prefix, stop = make_options(model, {**options, **encoded(run, wish)}), wish.prefix, wish.stop
     row = first % model.chunk
     indices = range(first - row, first - row + model.chunk)
-    columns = steps(make_cond(run, label, indices), SampleRng(seed, indices), chosen)
+    columns = steps(make_cond(run, wish, indices), SampleRng(seed, indices), chosen)
     text, said = "", 0
     for piece in pieces(int(column[row]) for column in columns):
         text += piece

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from aurify.cond import TextRows
 from aurify.data.view import Split
 from aurify.errors import UserError
 from aurify.rng import derive
@@ -45,6 +46,11 @@ class Batches:
             return self.split.windows(chosen[start:stop])
         width = self.split.width(chosen) if isinstance(self.split.spec, Tokens) else None
         return self.split.rows(chosen[start:stop], width)
+
+    def texts(self, step: int, start: int = 0, stop: int | None = None) -> TextRows | None:
+        """Symbols and mask of the texts of the rows that `at` gives, padded alike; None where the data has none."""
+        chosen = self.indices(step)
+        return self.split.text_rows(chosen[start:stop], chosen)
 
     def indices(self, step: int) -> Int[np.ndarray, " size"]:
         """Samples of a step's batch; of a stream, where its windows start."""

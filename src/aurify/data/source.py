@@ -197,9 +197,8 @@ def _of_table(path: Path, suffix: str, asked: str | None, columns: Columns | Non
     rows = table.parse(table.read_whole(path), suffix, path.name)
     roles = rows.roles(columns)
     own = kinds.readers().get(suffix, ())  # codecs of whole rows
-    if asked in own or (own and not asked and not {"text", "file", "target"} & set(roles)):
-        items = [Item(f"row {n}", constant(r)) for n, r in zip(rows.numbers, rows.rows(), strict=True)]
-        return Source(path, asked or own[0], tuple(items), {asked or own[0]: len(items)}, tuple(rows.bad))
+    if asked in own or (own and not asked and table.sample_in(roles) is None):
+        return _of_rows(path, rows, asked, own[0], columns)
     items, bad = table.items(rows, roles, path.parent)
     if not items and not bad:
         raise UserError(
@@ -208,6 +207,25 @@ def _of_table(path: Path, suffix: str, asked: str | None, columns: Columns | Non
         )
     notes = [f"columns: {', '.join(f'{role} = {column}' for role, column in roles.items())}"]
     return _of_values(path, items, bad, asked, notes)
+
+
+def _of_rows(path: Path, rows: table.Table, asked: str | None, usual: str, columns: Columns | None) -> Source:
+    """A table whose rows are the samples. Raises UserError for prose in it, unless it was asked for, and for columns
+    that play no part in a row."""
+    codec = asked or usual
+    if idle := set(columns or {}) - {"label", "split"}:
+        role = sorted(idle)[0]
+        raise UserError(f"leave out --column {role}={(columns or {})[role]}: codec {codec} learns rows as a whole")
+    if not asked and (prose := table.prose(rows)):
+        raise UserError(
+            f"{path} has the columns {', '.join(rows.columns)}, and {prose!r} holds texts: say --column text={prose} to "
+            f"learn these, or --codec {usual} to learn the rows without them"
+        )
+    items = table.row_items(rows, columns or {})
+    why = "as asked" if asked else "because no column is called text or file_name"
+    told = f"codec {codec}, {why}: each row is a sample, with the columns {', '.join(rows.columns)}"
+    other = () if asked else ("where one column is the sample, name it: --column text=NAME or --column file=NAME",)
+    return Source(path, codec, tuple(items), {codec: len(items)}, tuple(rows.bad), notes=(told, *other))
 
 
 def _of_values(path: Path, items: list[Item], bad: list, asked: str | None, notes: list[str]) -> Source:
@@ -242,8 +260,9 @@ def _without_sole_label(source: Source) -> Source:
 
 
 def _with_texts_told(source: Source) -> Source:
-    """Captions and the sources of pairs lead nothing yet, and whoever has written them must know."""
-    if all(item.text is None for item in source.items):
+    """Captions and the sources of pairs, which some families are led by."""
+    told = sum(item.text is not None for item in source.items)
+    if not told:
         return source
-    note = "captions and source texts are kept with the samples, but no family of this version learns from them"
+    note = f"{told:,} samples come with a text (a caption, the source of a pair): families that read texts use it"
     return replace(source, notes=(*source.notes, note))

@@ -1,6 +1,7 @@
 """The encoded data set on disk: made once, opened in an instant by every later training on the same data.
 
-    home()/store/<key>/   data.npy offsets.npy labels.npy sides.npy hashes.npy names.jsonl texts.jsonl store.json
+    home()/store/<key>/   data.npy offsets.npy labels.npy sides.npy hashes.npy names.jsonl store.json
+                         texts.jsonl texts.npy text_offsets.npy, where samples come with texts
 
 `key` is a hash of the listing of the data (names, sizes, times), the codec with its configuration, and the held-out
 fraction. A store is complete or absent, and may be deleted at any time.
@@ -21,16 +22,16 @@ from aurify import codec as codecs
 from aurify import spec as specs
 from aurify.codec import Codec
 from aurify.cond import CondSpec
-from aurify.data import encoding, files, split
+from aurify.data import encoding, files, split, texts
 from aurify.data.report import dropped
 from aurify.data.scan import Progress, Scan, scan, without_copies
 from aurify.data.source import Columns, Source, fingerprint, open_source
 from aurify.data.view import Split
 from aurify.errors import UserError
 from aurify.home import home
-from aurify.spec import Spec
+from aurify.spec import Spec, Tokens
 
-VERSION = 2
+VERSION = 3
 QUICK = 64 * 2**20  # stores up to this many bytes are hashed whole at every opening, larger ones in places
 
 
@@ -44,6 +45,7 @@ class Store:
         cond: what they can be asked for with.
         codec: the fitted codec.
         codec_name: its name.
+        text: the fitted codec of the texts that samples come with; None where there are none.
         report: what was left out and why, in JSON.
         hash: of the samples' contents and labels: equal data, equal hash, wherever it lies.
         notes: what was decided, in sentences.
@@ -55,6 +57,7 @@ class Store:
     cond: CondSpec
     codec: Codec[Any]
     codec_name: str
+    text: Codec[Any] | None
     report: dict[str, Any]
     hash: str
     notes: tuple[str, ...]
@@ -73,8 +76,20 @@ class Store:
         first, last = np.searchsorted(sides, [side, side + 1])
         offsets = self._array("offsets.npy") if (self.folder / "offsets.npy").exists() else None
         return Split(
-            self.spec, self._array("data.npy"), offsets, self._array("labels.npy"), int(first), int(last), self.folder
+            self.spec,
+            self._array("data.npy"),
+            offsets,
+            self._array("labels.npy"),
+            int(first),
+            int(last),
+            self.folder,
+            self._texts(),
         )
+
+    def _texts(self) -> texts.Texts | None:
+        if self.cond.text is None:
+            return None
+        return texts.Texts(self.cond.text, self._array(texts.DATA), self._array(texts.OFFSETS))
 
     def hashes(self, name: str) -> np.ndarray:
         """SHA-256 (n, 32) of the contents that one side's samples come from."""
@@ -86,7 +101,7 @@ class Store:
         return np.asarray(array)  # a plain array over the same pages: indexing it is quicker
 
 
-SMALL = {"sides.npy", "labels.npy", "offsets.npy"}
+SMALL = {"sides.npy", "labels.npy", "offsets.npy", texts.OFFSETS}
 
 
 def open_or_build(
@@ -169,15 +184,15 @@ def open_store(folder: Path, verify: bool | None = None) -> Store:
                 raise Damaged(f"{name} is missing or cut off")
             if files.sha256(file) != fact["sha256"] if verify else files.sampled(file) != fact["sampled"]:
                 raise Damaged(f"{name} has changed")
-        codec = _new(about["codec"]["name"], about["codec"]["config"])
-        codec.restore(about["codec"]["state"])
-        codec.notes = tuple(about["codec"]["notes"])
+        codec = _restored(about["codec"])
+        text = _restored(about["text"]) if about["text"] else None
         return Store(
             folder=folder,
             spec=specs.from_json(about["spec"]),
-            cond=CondSpec(tuple(about["labels"])),
+            cond=CondSpec(tuple(about["labels"]), text and text.spec),  # pyright: ignore[reportArgumentType]
             codec=codec,
             codec_name=about["codec"]["name"],
+            text=text,
             report=about["report"],
             hash=about["hash"],
             notes=tuple(about["notes"]),
@@ -202,25 +217,52 @@ def _make(
     plan = encoding.plan(read)
     with files.appearing(folder) as work:
         written = encoding.write(work, read, plan)
+        text, said = _write_texts(work, found, plan, written, codec)
         about = {
             "version": VERSION,
             "hash": encoding.content_hash(found),
             "spec": specs.to_json(plan.spec),
             "labels": list(written.labels),
-            "codec": {
-                "name": source.codec,
-                "config": codec.config.model_dump(mode="json"),
-                "state": codec.state,
-                "notes": list(codec.notes),
-            },
+            "codec": _kept(source.codec, codec),
+            "text": text and _kept("text", text),
             "fraction": fraction,
             "counts": {name: sum(p.side == k for p in written.pieces) for k, name in enumerate(split.NAMES)},
-            "notes": [*source.notes, *plan.notes, *codec.notes],
+            "notes": [*source.notes, *plan.notes, *codec.notes, *said],
             "report": _report(source, everything, read.bad, plan, written),
             "files": {p.name: files.facts(p) for p in sorted(work.iterdir())},
         }
         files.save_text(work / "store.json", json.dumps({**about, "sha256": _digest(about)}, indent=1) + "\n")
     clock.at(3 * n)
+
+
+def _write_texts(
+    work: Path, found: Scan, plan: encoding.Plan, written: encoding.Written, codec: Codec[Any]
+) -> tuple[Codec[Any] | None, list[str]]:
+    """Encodes the texts of all pieces, learned on those trained on; their codec, if any, and what to say."""
+    told = [found.items[p.item].text for p in written.pieces]
+    trained = [text for text, p in zip(told, written.pieces, strict=True) if p.side == split.TRAIN]
+    if not any(trained):
+        return None, []
+    if isinstance(plan.spec, Tokens) and plan.spec.stream:
+        return None, ["the samples are learned as one stream, so no text leads a sample; with layout=documents they do"]
+    made = texts.learn(trained, codec)
+    if made is None:
+        return None, []
+    cut = texts.write(work, made, told)
+    said = [f"Of the texts that samples come with: {note}" for note in made.notes]
+    return made, [*said, f"{cut} texts are longer than that and are cut."] if cut else said
+
+
+def _kept(name: str, codec: Codec[Any]) -> dict[str, Any]:
+    config = codec.config.model_dump(mode="json")
+    return {"name": name, "config": config, "state": codec.state, "notes": list(codec.notes)}
+
+
+def _restored(kept: dict[str, Any]) -> Codec[Any]:
+    codec = _new(kept["name"], kept["config"])
+    codec.restore(kept["state"])
+    codec.notes = tuple(kept["notes"])
+    return codec
 
 
 class _Clock:

@@ -14,6 +14,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from aurify.cond import TextRows
+from aurify.data.texts import Texts
 from aurify.spec import Spec, Tokens
 
 Index = Int[np.ndarray, " B"]
@@ -30,6 +32,7 @@ class Split:
         labels: index of each sample's label, -1 for none.
         first, last: this side's samples are those in [first, last).
         folder: of the store, for names and texts.
+        asked: the texts that all samples come with, encoded; None where there are none.
     """
 
     spec: Spec
@@ -39,6 +42,7 @@ class Split:
     first: int
     last: int
     folder: Path
+    asked: Texts | None = None
 
     def __len__(self) -> int:
         """Samples; of a stream, whole windows (at least one, if there is any token)."""
@@ -118,6 +122,14 @@ class Split:
     def texts(self, indices: Sequence[int] | Index) -> list[str | None]:
         """Captions or source texts of samples; None where there is none."""
         return self._pick("texts.jsonl", indices) if (self.folder / "texts.jsonl").exists() else [None] * len(indices)
+
+    def text_rows(self, indices: Index, of: Int[np.ndarray, " W"] | None = None) -> TextRows | None:
+        """Symbols and mask (B, S) of samples' texts, as wide as those of the samples `of` need (left out: their own);
+        None where the data has none."""
+        if self.asked is None:
+            return None
+        rows = self.first + np.asarray(indices, np.int64)
+        return self.asked.rows(rows, self.asked.width(rows if of is None else self.first + np.asarray(of, np.int64)))
 
     def _pick(self, file: str, indices: Sequence[int] | Index) -> list[Any]:
         lines = self._lines(file)

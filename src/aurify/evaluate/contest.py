@@ -69,4 +69,4 @@ def reseeded(run: Run, seed: int, folder: Path) -> Run:
     if (folder / "run.json").is_file():
         return Run.load(folder)
     card = run.card.model_copy(update={"training": run.card.training | {"seed": seed}})
-    return Run.create(folder, card, run.data, run.codec.state)
+    return Run.create(folder, card, run.data, run.codec.state, run.text)

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from aurify.cond import from_labels
+from aurify.cond import Cond, from_rows
+from aurify.data.texts import encode_all
 from aurify.errors import UserError
 from aurify.evaluate.ngram import Ngram
 from aurify.evaluate.samples import Decoded, Samples
@@ -25,7 +26,7 @@ def likelihood(run: Run, model: Family, samples: Samples) -> Iterator[float | Te
     for start in range(0, len(samples), BATCH):
         part = samples.take(range(start, min(start + BATCH, len(samples))))
         x = stored(run, part)
-        cond = from_labels(part.labels, run.cond).to(model.device)
+        cond = led(run, part).to(model.device)
         try:
             with torch.inference_mode():
                 nats = -model.log_prob(x.to(model.device), cond).double().cpu()
@@ -35,6 +36,12 @@ def likelihood(run: Run, model: Family, samples: Samples) -> Iterator[float | Te
         rows.append(torch.stack((nats, *sizes(run, part, x)), 1))
         yield min(1.0, (start + BATCH) / len(samples))
     yield torch.cat(rows)
+
+
+def led(run: Run, part: Samples) -> Cond:
+    """What these samples come with: labels, and texts if the run reads any."""
+    read = encode_all(run.text_codec, part.given) if run.cond.text and part.given else None
+    return from_rows(part.labels, read, run.cond)
 
 
 def stored(run: Run, part: Samples) -> Tensor:
@@ -53,6 +60,15 @@ def sizes(run: Run, part: Samples, x: Tensor) -> tuple[Tensor, Tensor]:
     symbols = run.spec.mask(x).sum(1).double()
     characters = [float(len(native)) if isinstance(native, str) else float("nan") for native in part.natives]
     return symbols, torch.tensor(characters, dtype=torch.float64)
+
+
+def of_columns(run: Run, train: Samples, samples: Samples) -> Tensor:
+    """The same rows of columns that know nothing of each other: shares of the training rows, one added to each count."""
+    assert isinstance(run.spec, Tokens) and run.spec.sizes is not None
+    known, x = stored(run, train), stored(run, samples)
+    counts = [torch.bincount(known[:, j], minlength=r).double() + 1 for j, r in enumerate(run.spec.sizes)]
+    nats = -sum((n / n.sum()).log()[x[:, j]] for j, n in enumerate(counts))
+    return torch.stack((torch.as_tensor(nats), *sizes(run, samples, x)), 1)
 
 
 def of_ngram(train: Samples, samples: Samples, ends: bool, seed: int) -> Tensor:

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from aurify import sample as sampling
 from aurify.atomic import explained, write
-from aurify.cond import from_labels
 from aurify.evaluate import assess, likelihood, sources
 from aurify.evaluate import membership as attacks
 from aurify.evaluate.assess import Case
@@ -22,7 +21,7 @@ from aurify.evaluate.licences import licences
 from aurify.evaluate.membership import Membership
 from aurify.evaluate.page import page
 from aurify.evaluate.progress import Doing, Steps, at_last
-from aurify.evaluate.report import Report
+from aurify.evaluate.report import Picture, Report
 from aurify.evaluate.samples import Samples
 from aurify.evaluate.sources import Real
 from aurify.evaluate.usefulness import usefulness
@@ -60,6 +59,7 @@ def evaluate(
     helped = yield from at_last(usefulness(made, real.train, real.reference, seed), "does generating help?")
     further = {name: found.to_json() for name, found in (("membership", attack), ("usefulness", helped)) if found}
     case = replace(case_of(run, made, real, rows, seed, options or {}), further=further, cost=cost(run, step))
+    case = replace(case, drawings=drawings(run, model))
     case.subject.update(steps=step, checkpoint=step, asked={"samples": n, "seed": seed, "checkpoint": checkpoint})
     further_asked = ["--checkpoint", checkpoint] * (checkpoint != "last") + (["--out", str(out)] if out else [])
     case = replace(case, command=" ".join([case.command, *map(shlex.quote, further_asked)]))
@@ -70,10 +70,14 @@ def evaluate(
 
 def likelihoods(run: Run, model: Family, real: Real, seed: int) -> Steps[dict[str, Tensor]]:
     """Rows of the reference by model: "made" is the run's, beside the plain n-gram's for texts."""
+    if model.slow_likelihood:
+        return {}
     found = yield from at_last(likelihood.likelihood(run, model, real.reference), "likelihood of held-out samples")
     if found is None:
         return {}
     rows = {"made": found}
+    if run.codec.parts:
+        rows["columns"] = likelihood.of_columns(run, real.train, real.reference)
     if isinstance(run.spec, Tokens) and real.reference.texts is not None:
         yield "likelihood of a plain n-gram model", 0.0
         rows["n-gram"] = likelihood.of_ngram(real.train, real.reference, run.spec.variable, seed)
@@ -90,7 +94,7 @@ def attacked(run: Run, model: Family, made: Samples, real: Real) -> Steps[Member
         if attack.startswith("distance"):
             scores.append(attacks.by_distance(part.grid.flatten(1), made.grid.flatten(1)))
             continue
-        x, cond = likelihood.stored(run, part), from_labels(part.labels, run.cond)
+        x, cond = likelihood.stored(run, part), likelihood.led(run, part)
         steps = attacks.by_likelihood(model, x, cond) if attack == "likelihood" else attacks.by_loss(model, x, cond)
         scores.append((yield from at_last(steps, "membership inference")))
     return replace(attacks.membership(scores[0], scores[1], attack), elsewhere=sources.positional(run.store))
@@ -113,6 +117,16 @@ def case_of(run: Run, made: Samples, real: Real, rows: dict[str, Any], seed: int
         notices=tuple(dict.fromkeys(notices)),
         likelihood=rows,
     )
+
+
+def drawings(run: Run, model: Family) -> tuple[Picture, ...]:
+    """What the model itself looks like, where it can be drawn."""
+    draw = getattr(model, "drawing", None)
+    if draw is None:
+        return ()
+    files: dict[str, str] = draw(getattr(run.codec, "positions", ()))
+    title = "What depends on what, as it was learned"
+    return tuple(Picture(title, suffix, data.encode(), f"network{suffix}") for suffix, data in files.items())
 
 
 def facts(run: Run) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Samples of one source as figures see them: natives for people and texts, widened values for grids."""
+"""Samples of one source as figures see them: natives for people and texts, values for whatever is seen as a grid."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,15 +33,17 @@ class Samples:
 
     Attributes:
         natives: what the codec reads and decodes: pictures as arrays, texts as strings.
-        x: values (n, C, *size) of grids, about [-1, 1]; None for tokens.
+        x: values (n, C, *size) about [-1, 1] as `Codec.seen` gives them; None for texts.
         labels: index of each sample's label, -1 for none.
         names: where each comes from: a path or a number.
+        given: the text that led each, None for none; empty where no texts lead.
     """
 
     natives: Sequence[Any]
     x: Float[Tensor, "n C *size"] | None
     labels: Int[Tensor, " n"]
     names: tuple[str, ...]
+    given: tuple[str | None, ...] = ()
 
     def __len__(self) -> int:
         return len(self.natives)
@@ -54,7 +56,8 @@ class Samples:
             Decoded(natives.codec, natives.rows[rows]) if isinstance(natives, Decoded) else [natives[i] for i in rows]
         )
         x = None if self.x is None else self.x[rows]
-        return Samples(picked, x, self.labels[torch.tensor(rows, dtype=torch.long)], tuple(self.names[i] for i in rows))
+        labels, names = self.labels[torch.tensor(rows, dtype=torch.long)], tuple(self.names[i] for i in rows)
+        return Samples(picked, x, labels, names, tuple(self.given[i] for i in rows) if self.given else ())
 
     @cached_property
     def texts(self) -> list[str] | None:
@@ -63,8 +66,8 @@ class Samples:
 
     @property
     def grid(self) -> Float[Tensor, "n C *size"]:
-        """`x`, of samples that are known to be grids."""
-        assert self.x is not None, "tokens have no grid"
+        """`x`, of samples that are known to have one."""
+        assert self.x is not None, "these samples are not seen as grids"
         return self.x
 
     @property

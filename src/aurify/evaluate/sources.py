@@ -12,6 +12,7 @@ from torch import Tensor
 from aurify import sample as sampling
 from aurify.codec import Codec
 from aurify.data.store import Store
+from aurify.data.texts import encoded
 from aurify.data.view import Split
 from aurify.errors import UserError
 from aurify.evaluate.progress import Steps
@@ -34,11 +35,8 @@ def of_split(codec: Codec[Any], split: Split, most: int = MOST) -> Samples:
     indices = spread(len(split), min(most, capacity(codec.spec)))
     rows, labels = split.rows(indices)
     names = [f"window {i}" for i in indices] if split.stream else split.names(indices)
-    return Samples(Decoded(codec, rows), widened(codec.spec, rows), labels, tuple(names))
-
-
-def widened(spec: Spec, rows: Tensor) -> Tensor | None:
-    return spec.widen(rows) if isinstance(spec, Grid) else None
+    given = () if split.asked is None else tuple(split.texts(indices))
+    return Samples(Decoded(codec, rows), codec.seen(codec.spec.widen(rows)), labels, tuple(names), given)
 
 
 @dataclass(frozen=True)
@@ -137,7 +135,8 @@ def joined(parts: list[Samples]) -> Samples:
     xs = [part.x for part in parts if part.x is not None]
     x = torch.cat(xs) if xs else None
     names = tuple(name for part in parts for name in part.names)
-    return Samples(natives, x, torch.cat([part.labels for part in parts]), names)
+    given = tuple(text for part in parts for text in part.given) if all(part.given for part in parts) else ()
+    return Samples(natives, x, torch.cat([part.labels for part in parts]), names, given)
 
 
 def stacked(spec: Spec, rows: list[Tensor]) -> Tensor:
@@ -154,17 +153,20 @@ def spread(n: int, most: int) -> np.ndarray:
 
 
 def of_run(run: Run, model: Family, n: int, seed: int, options: dict[str, Any]) -> Steps[Samples]:
-    """n samples of a run, labels in the training data's own proportions."""
+    """n samples of a run, labels in the training data's own proportions, texts of held-out samples in turn."""
     chosen = sampling.make_options(model, options)
     labels = asked_labels(run, n)
     names = [run.cond.labels[i] for i in labels.tolist()] if run.cond.labels else None
+    given = asked_texts(run)
     made: list[Tensor] = []
-    for index, x in sampling.tensors(model, run, (0, n), seed, names, chosen):  # pyright: ignore[reportArgumentType]
+    asked = sampling.Asked(names, given or None)  # pyright: ignore[reportArgumentType]
+    for index, x in sampling.tensors(model, run, (0, n), seed, asked, chosen):
         made.append(x)
         yield "sampling", (index + 1) / n
     natives = [run.codec.decode(x) for x in made]
-    x = torch.stack(made) if isinstance(run.spec, Grid) else None
-    return Samples(natives, x, labels, tuple(f"sample {i}" for i in range(n)))
+    led = tuple(given[i % len(given)] for i in range(n)) if given else ()
+    seen = [values for x in made if (values := run.codec.seen(x[None])) is not None]
+    return Samples(natives, torch.cat(seen) if seen else None, labels, tuple(f"sample {i}" for i in range(n)), led)
 
 
 def asked_labels(run: Run, n: int) -> Tensor:
@@ -177,3 +179,18 @@ def asked_labels(run: Run, n: int) -> Tensor:
     places = (np.arange(n) + 0.5) / n * counts.sum()
     labels = np.searchsorted(np.cumsum(counts), places, side="right")
     return torch.from_numpy(labels)[torch.randperm(n, generator=torch.Generator().manual_seed(0))]
+
+
+def asked_texts(run: Run) -> list[str]:
+    """The texts of held-out samples that the run can read, to lead made ones; none where it reads no texts."""
+    if run.cond.text is None:
+        return []
+    held = run.store.split("held")
+    return [text for text in held.texts(range(len(held))) if text and readable(run.text_codec, text)]
+
+
+def readable(codec: Codec[Any], text: str) -> bool:
+    try:
+        return len(encoded(codec, text)) > 0
+    except UserError:
+        return False

@@ -1,55 +1,78 @@
 """A Transformer that says the next symbol: p(x) = prod_t p(x_t | x_1 ... x_t-1), exact for whole samples.
 
 A start symbol of its own stands before each sample, so the first symbol has a probability too. A label is a direction
-added to every position; it is hidden now and then in training, so that sampling can lean on it (Ho & Salimans 2022).
+added to every position; a text is read by an encoder, and every layer attends to what it made of it (Vaswani et al.
+2017). Both are hidden now and then in training, so that sampling can lean on them (Ho & Salimans 2022).
 
-    B batch, L length, V alphabet, K labels
+With objective=masked every symbol is told from those on both sides instead (Devlin et al. 2019), of which any may be
+hidden: see `any_order`.
+
+    B batch, L length, V alphabet, K labels, m symbols of a sample
 """
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from functools import partial
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 from torch import Tensor, nn
 
+from aurify import ancestral, any_order
 from aurify import cond as conds
+from aurify.ancestral import barrier, choose
 from aurify.cond import Cond, CondSpec
 from aurify.errors import UserError
 from aurify.family import Family, Params, Phase, Preset
 from aurify.muon import Muon
+from aurify.nets.cross import Memory, Source
 from aurify.nets.decode import Decoding
-from aurify.nets.transformer import Decoder, Sizes
+from aurify.nets.transformer import Decoder, Look, Sizes
 from aurify.rng import Rng
 from aurify.spec import Spec, Tokens
 
-BLOCK = 64  # uniform values drawn at a time
+DRAWS = 16  # of hidden places, of `log_prob` where the objective is masked
+FAINT = 0.02  # nats a symbol: a text that tells less tells nothing
+PATIENCE = 200  # logged steps, of some 500 a training, after which telling nothing is no beginning any more
 
 
 class Config(BaseModel, frozen=True, extra="forbid"):
     width: int = Field(default=128, ge=8, description="numbers a position is described by")
     depth: int = Field(default=4, ge=1, description="layers")
+    source_depth: int | None = Field(
+        default=None, ge=1, description="layers that read a text; none: as many as depth; of data with texts"
+    )
     heads: int = Field(default=4, ge=1, description="attention heads; width must be an even multiple of it")
     kv_heads: int | None = Field(default=None, ge=1, description="heads of keys and values; none: as many as heads")
     mlp: float = Field(default=8 / 3, gt=0, description="hidden width of the feed-forward part, in widths")
     dropout: float = Field(default=0.0, ge=0, lt=1, description="share of activations dropped; 0.2 for little data")
     tie: bool = Field(default=False, description="one matrix for embedding and head: for large alphabets")
     drop: float = Field(
-        default=0.1, ge=0, lt=1, description="share of samples trained without their label, for guidance"
+        default=0.1, ge=0, lt=1, description="share of samples trained without label and text, for guidance"
     )
+    objective: Literal["causal", "masked"] = Field(
+        default="causal", description="say the next symbol, or hidden ones from both sides"
+    )
+    window: int | None = Field(default=None, ge=1, description="symbols that each sees, itself included; none: all")
     optimizer: Literal["muon", "adamw"] = Field(default="muon", description="how the hidden matrices step")
     lr: float = Field(default=0.04, gt=0, description="learning rate of Muon; AdamW takes an eighth at width 128")
     weight_decay: float = Field(default=0.1, ge=0, description="decoupled, on matrices")
 
+    @model_validator(mode="after")
+    def one_direction(self) -> "Config":
+        if self.window and self.objective == "masked":
+            raise ValueError("a window needs objective=causal")
+        return self
 
-class Options(BaseModel, frozen=True, extra="forbid"):
-    temperature: float = Field(default=1.0, ge=0, le=10, description="below 1: safer; 0: always the likeliest")
-    top_k: int = Field(default=0, ge=0, description="choose among the k likeliest symbols; 0: among all")
-    top_p: float = Field(default=1.0, gt=0, le=1, description="choose among the likeliest that hold this probability")
-    guidance: float = Field(default=1.0, ge=0, le=50, description="how strongly a label is followed; 1: as learned")
-    length: int | None = Field(default=None, ge=1, description="most new symbols; none: what the data's length allows")
-    prefix: tuple[int, ...] = Field(default=(), description="symbols each sample begins with")
+
+class Options(ancestral.Options, frozen=True, extra="forbid"):
+    fill: tuple[int, ...] = Field(
+        default=(), description="masked: the symbols of each sample, -1 where one is to be found"
+    )
+    steps: int = Field(
+        default=64, ge=1, description="masked: evaluations of the network; as many as symbols: one at a time, exact"
+    )
 
 
 class Transformer(Family):
@@ -57,6 +80,7 @@ class Transformer(Family):
     Config = Config
     Options = Options
     chunk = 4  # one text alone then costs little more than itself
+    reads_text = True
     spec: Tokens
     config: Config
 
@@ -70,47 +94,59 @@ class Transformer(Family):
                 f"kv_heads {kv_heads}; for example --set width={fitting}"
             )
         hidden = max(32, round(config.mlp * config.width / 32) * 32)
-        sizes = Sizes(config.width, config.depth, config.heads, kv_heads, hidden)
-        self.net = Decoder(sizes, spec.vocab + 1, spec.vocab, spec.length, config.tie, config.dropout)
+        self.masked, text = config.objective == "masked", cond.text
+        sizes = Sizes(config.width, config.depth, config.heads, kv_heads, hidden, not self.masked, config.window)
+        read, placed = (spec.vocab + 1 + self.masked, spec.length + self.masked), self.masked or text is not None
+        self.net = Decoder(sizes, read[0], spec.vocab, read[1], config.tie, config.dropout, placed)
+        depth = config.source_depth or config.depth
+        self.source = None if text is None else Source(sizes, depth, text.vocab, text.length, config.dropout)
+        self.lengths = nn.Linear(config.width, spec.length + 1) if self.masked and spec.variable else None
         self.label = nn.Linear(cond.width, config.width, bias=False) if cond.width else None
         self.register_buffer("barrier", barrier(spec), persistent=False)
         self.barrier: Tensor | None
+        if self.source is not None:
+            self.register_buffer("told", torch.zeros(2))  # logged steps, and their mean of "told"
+        self.told: Tensor
 
     def phases(self) -> list[Phase]:
-        return [Phase("next", list(self.parameters()), self.optimizer)]
+        return [Phase("masked" if self.masked else "next", list(self.parameters()), self.optimizer)]
 
     def optimizer(self, params: Params) -> torch.optim.Optimizer:
-        """Rates that hold at every width (Yang et al. 2022): Muon's is one, Adam's falls as 1 / width for what reads
-        a wide vector."""
-        config, net = self.config, self.net
-        narrow = config.lr / 8
-        wide = narrow * 128 / config.width
-        inputs = [] if self.label is None else [self.label.weight]
-        outputs = [net.embedding.weight] if net.head is None else [net.head.weight]
-        inputs += [] if net.head is None else [net.embedding.weight]
-        muon = config.optimizer == "muon"
-        groups = [
-            {"params": net.matrices(), "lr": config.lr if muon else wide, "orthogonal": muon},
-            {"params": outputs, "lr": wide},
-            {"params": inputs, "lr": narrow, "weight_decay": 0.0},
-        ]
-        return Muon([g for g in groups if g["params"]], weight_decay=config.weight_decay)
+        reading = (self.label, None if self.source is None else self.source.embedding)
+        inputs = [p for layer in reading if layer is not None for p in layer.parameters()]
+        hidden, outputs, *others = self.net.groups(self.config.lr, self.config.optimizer == "muon", inputs)
+        hidden["params"] += [] if self.source is None else self.source.matrices()
+        outputs["params"] += [] if self.lengths is None else list(self.lengths.parameters())
+        return Muon([hidden, outputs, *others], weight_decay=self.config.weight_decay)
 
     def loss(self, x: Tensor, cond: Cond, phase: str, rng: Rng) -> dict[str, Tensor]:
-        """Mean nats a symbol; "weight" is how many symbols."""
-        mask = self.spec.mask(x)
+        """Mean nats a symbol, with objective=masked a bound on them; "weight" is how many symbols; "told" is how many
+        nats a symbol the texts save, by the samples whose text was hidden."""
+        cond, mask = conds.drop(cond, self.config.drop, rng), self.spec.mask(x)
         longest = int(mask.sum(1).max())  # what follows every end costs nothing
         x, mask = x[:, :longest], mask[:, :longest]
-        nll = -self.log_probs(x, conds.drop(cond, self.config.drop, rng)) * mask
-        return {"loss": nll.sum() / mask.sum(), "weight": mask.sum()}
+        if self.masked:
+            nll = -self.bound(x, cond, rng.uniform().to(x.device), rng.uniform(self.spec.length).to(x.device))
+        else:
+            nll = -(self.log_probs(x, cond) * mask).sum(1)
+        told = {} if self.source is None else {"told": saved(nll.detach(), mask.sum(1), cond.sequence_mask)}
+        return {"loss": nll.sum() / mask.sum(), "weight": mask.sum(), **told}
 
     def log_prob(self, x: Tensor, cond: Cond) -> Tensor:
-        """Exact. What follows the first `end` is certain."""
-        return (self.log_probs(x, cond) * self.spec.mask(x)).sum(1)
+        """Exact. What follows the first `end` is certain. With objective=masked: an estimate of a lower bound, from
+        DRAWS = 16 sets of hidden places."""
+        if not self.masked:
+            return (self.log_probs(x, cond) * self.spec.mask(x)).sum(1)
+        generator, found = torch.Generator().manual_seed(0), []
+        for i in range(DRAWS):
+            u, v = (torch.rand(len(x), *shape, generator=generator).to(x.device) for shape in ((), x.shape[1:]))
+            found.append(self.bound(x, cond, (i + u) / DRAWS, v))
+        return torch.stack(found).mean(0)
 
     def log_probs(self, x: Tensor, cond: Cond) -> Tensor:
         """log p(x_t | x_<t), (B, L)."""
-        logits = self.net(torch.cat((self.starts(len(x)), x[:, :-1]), 1), self.extra(cond)).float()
+        read = torch.cat((self.starts(len(x)), x[:, :-1]), 1)
+        logits = self.net(read, self.extra(cond), self.ways(self.memory(cond, len(x)))).float()
         if self.barrier is not None:
             logits = logits + self.barrier[: x.shape[1]]
         return -F.cross_entropy(logits.flatten(0, 1), x.flatten(), reduction="none").view(x.shape)
@@ -121,65 +157,127 @@ class Transformer(Family):
     def extra(self, cond: Cond) -> Tensor | None:
         return None if self.label is None or cond.vector is None else self.label(cond.vector.to(self.device))
 
+    def memory(self, cond: Cond, rows: int) -> Memory | None:
+        """What the encoder makes of the texts; of rows that ask for none, what it makes of nothing."""
+        if self.source is None:
+            return None
+        symbols, seen = cond.sequence, cond.sequence_mask
+        if symbols is None or seen is None:
+            symbols, seen = torch.zeros(rows, 1, dtype=torch.long), torch.zeros(rows, 1, dtype=torch.bool)
+        return self.source(symbols.to(self.device), seen.to(self.device))
+
+    def ways(self, memory: Memory | None) -> list[Look] | None:
+        return None if self.source is None or memory is None else self.source.looks(memory)
+
+    def bound(self, x: Tensor, cond: Cond, u: Tensor, v: Tensor) -> Tensor:
+        """A bound on log p(x), (B,), by one draw u (B,), v (B, >= L) of the hidden places; see `any_order`."""
+        extra, looks, m = self.extra(cond), self.ways(self.memory(cond, len(x))), self.symbols(x)
+        found = any_order.bound(partial(self.tell, extra, looks), x, m, u, v[:, : x.shape[1]])
+        if self.lengths is None:
+            return found
+        return found + self.length_logits(extra, looks, len(x)).log_softmax(-1).gather(1, m[:, None])[:, 0]
+
+    def symbols(self, x: Tensor) -> Tensor:
+        """How many symbols each sample has, (B,), its end not counted."""
+        whole = torch.full((len(x),), x.shape[1], device=x.device)
+        return (self.spec.mask(x) & (x != self.spec.end)).sum(1) if self.spec.variable else whole
+
+    def length_logits(self, extra: Tensor | None, looks: list[Look] | None, rows: int) -> Tensor:
+        """(B, 1 + L), of how many symbols a document has: what the network makes of the start symbol alone."""
+        assert self.lengths is not None
+        return self.lengths(self.net.hidden(self.starts(rows), extra, looks)[:, 0]).float()
+
+    def tell(self, extra: Tensor | None, looks: list[Look] | None, x: Tensor, m: Tensor, times: int = 1) -> Tensor:
+        """Logits (times B, L, V) of the places of x (B, L), of which those that are hidden read as a blank."""
+        blank, end = self.spec.vocab + 1, self.spec.end
+        x, m = x.masked_fill(x == any_order.HIDDEN, blank).repeat(times, 1), m.repeat(times)
+        seen = F.pad(any_order.there(x, m), (1, 0), value=True)
+        logits = self.net(torch.cat((self.starts(len(x)), x), 1), extra, looks, seen)[:, 1:].float()
+        if self.spec.variable:
+            logits = logits.index_fill(-1, torch.tensor([end], device=logits.device), -torch.inf)
+        return logits if self.barrier is None else logits + self.barrier[: x.shape[1]]
+
     def sample(self, cond: Cond, rng: Rng, options: Options) -> Tensor:
         """(n, T): documents are padded with `end`; streams are the prefix and `length` symbols more."""
-        x = torch.stack(list(self.stream(cond, rng, options)), 1)
-        missing = self.total(options) - x.shape[1]
-        return F.pad(x, (0, missing), value=self.spec.end or 0)
+        if self.masked:
+            return self.filled(cond.to(self.device), rng, options)
+        return ancestral.sampled(self.stream(cond, rng, options), self.spec, options)
 
     def stream(self, cond: Cond, rng: Rng, options: Options) -> Iterator[Tensor]:
         """The columns of `sample`, (n,) each, as soon as they are there; ends when every row has ended."""
-        total, end = self.total(options), self.spec.end if self.spec.variable else None
-        columns = [torch.full((rng.n,), symbol, device=self.device) for symbol in options.prefix]
-        yield from columns
-        guided = options.guidance != 1 and self.label is not None and cond.vector is not None
-        decoding = Decoding(self.net, rng.n * (1 + guided), self.extras(cond, guided))
-        u = torch.empty(rng.n, 0)
-        ended = torch.zeros(rng.n, dtype=torch.bool, device=self.device)
-        for t in range(total - len(columns)):
-            if t % BLOCK == 0:
-                u = rng.uniform(BLOCK).to(self.device)
-            logits = self.next_logits(decoding, columns, t == 0)
-            if guided:
-                asked, free = logits.chunk(2)
-                logits = free + options.guidance * (asked - free)
-            if self.barrier is not None:
-                logits = logits + self.barrier[len(columns)]
-            column = choose(logits, u[:, t % BLOCK], options)
-            if end is not None:
-                column = torch.where(ended, end, column)
-                ended = ended | (column == end)
-            columns.append(column)
-            yield column
-            if end is not None and bool(ended.all()):
-                return
+        if self.masked:
+            return iter(self.sample(cond, rng, options).unbind(1))
+        if options.fill:
+            raise UserError("filling in needs a run that was trained with --set objective=masked")
+        cond, rows = self.guided(cond, rng.n, options)
+        with torch.inference_mode():
+            extra, memory = self.extra(cond), self.memory(cond, rows)
+        source = None if self.source is None or memory is None else (self.source.crossings, memory)
+        following = partial(self.next_logits, Decoding(self.net, rows, extra, source))
+        return ancestral.columns(following, self.spec, rng, options, self.device)
 
-    def next_logits(self, decoding: Decoding, columns: list[Tensor], first: bool) -> Tensor:
+    def next_logits(self, decoding: Decoding, columns: list[Tensor]) -> Tensor:
         """Logits after `columns`. Where the context is full, its last half is read anew after a start."""
         rows, L = decoding.rows, self.spec.length
-        if not first and not decoding.full:
+        if decoding.t and not decoding.full:
             return decoding.step(columns[-1].repeat(rows // len(columns[-1])))
         read = columns if len(columns) < L else columns[len(columns) - L // 2 :]
         return decoding.start(torch.stack([self.starts(rows)[:, 0]] + [c.repeat(rows // len(c)) for c in read], 1))
 
-    def extras(self, cond: Cond, guided: bool) -> Tensor | None:
-        asked = self.extra(cond)
-        return torch.cat((asked, torch.zeros_like(asked))) if guided and asked is not None else asked
+    def guided(self, cond: Cond, rows: int, options: Options) -> tuple[Cond, int]:
+        """What is asked for, twice where guidance compares it with nothing, and how many rows that is."""
+        if options.guidance == 1 or cond == Cond():
+            return cond, rows
+        return conds.both(cond), 2 * rows
 
-    def total(self, options: Options) -> int:
-        """Columns of a sample, the prefix included. Raises UserError for what no sample can be."""
-        spec, begun = self.spec, len(options.prefix)
-        if any(not 0 <= symbol < spec.vocab for symbol in options.prefix):
-            raise UserError(f"prefix holds a symbol outside 0 ... {spec.vocab - 1}")
-        if spec.stream:
-            return begun + (options.length or spec.length)
-        if begun > spec.length:
-            raise UserError(f"the prefix has {begun} symbols, a sample at most {spec.length}; shorten it")
-        if spec.variable:
-            return min(spec.length, begun + (options.length or spec.length))
-        if options.length not in (None, spec.length - begun):
-            raise UserError(f"every sample has {spec.length} symbols; leave the length out")
-        return spec.length
+    @torch.inference_mode()
+    def filled(self, cond: Cond, rng: Rng, options: Options) -> Tensor:
+        """Samples (n, T) in an order of chance, around the prefix or the symbols of `fill` that are given."""
+        spec, L, given = self.spec, self.spec.length, options.fill or options.prefix
+        total = min(ancestral.total(spec, options), self.room(options))
+        cond, rows = self.guided(cond, rng.n, options)
+        extra, looks = self.extra(cond), self.ways(self.memory(cond, rows))
+        x = torch.full((rng.n, L), any_order.HIDDEN, device=self.device)
+        x[:, : len(given)] = torch.tensor(given, dtype=torch.long, device=self.device)
+        m, u = torch.full((rng.n,), total, device=self.device), rng.uniform().to(self.device)
+        if options.fill and spec.variable:
+            m = torch.full_like(m, len(given))
+        elif spec.variable:
+            logits = self.length_logits(extra, looks, rows)
+            if rows > rng.n:
+                asked, free = logits.chunk(2)
+                logits = free + options.guidance * (asked - free)
+            sizes = torch.arange(L + 1, device=self.device)
+            m = choose(logits.masked_fill((sizes < len(given)) | (sizes > total), -torch.inf), u, options)
+        x = any_order.filled(partial(self.tell, extra, looks, times=rows // rng.n), x, m, rng, options)
+        return torch.where(any_order.there(x, m), x, spec.end or 0)[:, :total]
+
+    def room(self, options: Options) -> int:
+        """Columns that a masked sample can have. Raises UserError for what it cannot be."""
+        L, fill = self.spec.length, options.fill
+        if fill and options.prefix:
+            raise UserError("give a prefix or symbols to fill in, not both")
+        barred = self.spec.end if self.spec.variable else None
+        if any(not -1 <= symbol < self.spec.vocab or symbol == barred for symbol in fill):
+            raise UserError(f"what is to be filled in holds a symbol outside 0 ... {self.spec.vocab - 1}")
+        if max(len(fill), len(options.prefix) + (options.length or 0)) > L:
+            raise UserError(f"a masked sample has at most {L} symbols; ask for fewer")
+        return L
+
+    def notices(self, losses: dict[str, float]) -> list[tuple[str, str]]:
+        """Texts that go on telling nothing about the samples."""
+        told = next((value for name, value in losses.items() if name.endswith("/told")), None)
+        if told is None or not self.config.drop:
+            return []
+        steps, mean = self.told.tolist()
+        self.told.copy_(torch.tensor([steps + 1, mean + (told - mean) * max(1 / (steps + 1), 0.05)]))
+        if steps + 1 < PATIENCE or float(self.told[1]) > FAINT:
+            return []
+        text = (
+            f"the texts tell nothing about the samples (under {FAINT} nats a symbol). Look whether each belongs to its "
+            "sample, such as source and target of one row; if it does, train longer or on more of them."
+        )
+        return [("text-ignored", text)]
 
     @classmethod
     def presets(cls, spec: Spec) -> list[Preset]:
@@ -202,31 +300,10 @@ class Transformer(Family):
         return Config(width=32, depth=2, heads=2)
 
 
-def barrier(spec: Tokens) -> Tensor | None:
-    """(L, V): -inf where a position cannot hold a symbol; None where every position has the whole alphabet."""
-    if spec.sizes is None:
-        return None
-    impossible = torch.arange(spec.vocab) >= torch.tensor(spec.sizes)[:, None]
-    return torch.zeros(impossible.shape).masked_fill(impossible, -torch.inf)
-
-
-def choose(logits: Tensor, u: Tensor, options: Any) -> Tensor:
-    """One symbol a row, (B,): the first whose cumulative probability exceeds u."""
-    if options.temperature == 0:
-        return logits.argmax(-1)
-    logits = logits / options.temperature
-    if options.top_k and options.top_k < logits.shape[-1]:
-        least = logits.topk(options.top_k).values[:, -1:]
-        logits = logits.masked_fill(logits < least, -torch.inf)
-    p = logits.double().softmax(-1)
-    if options.top_p < 1:
-        p = nucleus(p, options.top_p)
-    cumulative = p.cumsum(-1)
-    return torch.searchsorted(cumulative, u.double()[:, None] * cumulative[:, -1:], right=True)[:, 0]
-
-
-def nucleus(p: Tensor, mass: float) -> Tensor:
-    """p with zeros outside the smallest set of likeliest symbols that holds `mass` (Holtzman et al. 2020)."""
-    ordered, index = p.sort(descending=True, stable=True)
-    before = ordered.cumsum(-1) - ordered
-    return torch.zeros_like(p).scatter(-1, index, ordered * (before < mass))
+def saved(nll: Tensor, symbols: Tensor, seen: Tensor | None) -> Tensor:
+    """Mean nats a symbol of samples whose text was hidden, less that of the others; 0 where a batch lacks either."""
+    asked = torch.zeros_like(symbols, dtype=torch.bool) if seen is None else seen.any(1)
+    if not asked.any() or asked.all():
+        return torch.zeros_like(nll[0])
+    hidden, known = (nll[rows].sum() / symbols[rows].sum() for rows in (~asked, asked))
+    return hidden - known

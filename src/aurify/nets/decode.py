@@ -2,7 +2,9 @@
 
 At one position a small network costs what its kernel launches cost. So norms are a length and a division (their
 constants ride on the next matrix and on the attention's scale), residuals are added by the matrix products
-themselves, and keys and values lie side by side to be stored in one copy.
+themselves, and keys and values lie side by side to be stored in one copy. Of a network with a window W, the last W
+positions are kept, the newest in the place of the one that falls out of sight. Keys and values of a source are made
+once.
 
     B rows, C width, H query heads, K key and value heads, D width of a head, V alphabet
 """
@@ -14,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.linalg import vector_norm
 
+from aurify.nets.cross import Cross, Glance, Memory
 from aurify.nets.transformer import SHARPNESS, Block, Decoder, rms_norm
 
 
@@ -23,30 +26,43 @@ class Decoding:
     Args:
         rows: B.
         extra: (B, C), what `Decoder.forward` adds to every position.
+        source: the ways to a memory, one a layer, and the memory.
     """
 
     @torch.inference_mode()
-    def __init__(self, net: Decoder, rows: int, extra: Tensor | None = None):
+    def __init__(
+        self,
+        net: Decoder,
+        rows: int,
+        extra: Tensor | None = None,
+        source: tuple[list[Cross], Memory] | None = None,
+    ):
         block, weight = net.layers[0], net.embedding.weight
         self.net, self.rows, self.extra, self.t = net, rows, extra, 0
         self.heads, self.kv_heads, self.head_width = block.heads, block.kv_heads, block.head_width
-        kv = (len(net.blocks), rows, 2 * block.kv_heads, net.context, block.head_width)
+        self.kept = min(net.context, block.window or net.context)
+        kv = (len(net.blocks), rows, 2 * block.kv_heads, self.kept, block.head_width)
         self.cache = weight.new_zeros(kv)  # (layers, B, K keys of length 1 then K values, T, D)
         self.slots = [layer.unbind(2) for layer in self.cache]
         self.table = torch.view_as_complex(net.table).unbind(0)
         self.layers = [Layer(block, rows) for block in net.layers]
+        self.source = source
+        nothing = [None] * len(net.blocks)
+        self.glances = nothing if source is None else [Glance(cross, source[1]) for cross in source[0]]
         self.head = _by_input(net.output * math.sqrt(net.width))
 
     @torch.inference_mode()
     def start(self, tokens: Tensor) -> Tensor:
         """Forget all and read tokens (B, T): logits (B, V) of what comes next."""
         net, self.t = self.net, tokens.shape[1]
-        h = net.embed(tokens, self.extra)
-        for block, cache in zip(net.layers, self.cache, strict=True):
+        h, places = net.embed(tokens, self.extra), self.places()
+        for i, (block, cache) in enumerate(zip(net.layers, self.cache, strict=True)):
             q, k, v = block.project(h, net.table[: self.t])
             unit = k * self.head_width**-0.5
-            cache[:, :, : self.t] = torch.cat((unit, v), 2).transpose(1, 2)
-            h = block.feed_forward(block.attend(h, q, k, v))
+            cache[:, :, places] = torch.cat((unit, v), 2).transpose(1, 2)[:, :, -self.kept :]
+            h = block.attend(h, q, k, v)
+            h = h if self.source is None else self.source[0][i](h, self.source[1])
+            h = block.feed_forward(h)
         return F.linear(rms_norm(h[:, -1]), net.output)
 
     @torch.inference_mode()
@@ -54,21 +70,29 @@ class Decoding:
         """Read one more token a row, (B,): logits (B, V) of the next."""
         t, K, scale = self.t, self.kv_heads, SHARPNESS * math.sqrt(self.head_width)
         seen, table, grouped = self.cache[:, :, :, : t + 1], self.table[t], self.heads != self.kv_heads
+        place = t % self.kept
         keys, values = seen[:, :, :K].unbind(0), seen[:, :, K:].unbind(0)
         h = F.embedding(tokens, self.net.embedding.weight)
+        if self.net.places is not None:
+            h = h + self.net.places[t]
         if self.extra is not None:
             h = h + self.extra
-        for layer, slots, k, v in zip(self.layers, self.slots, keys, values, strict=True):
+        for layer, glance, slots, k, v in zip(self.layers, self.glances, self.slots, keys, values, strict=True):
             torch.mm(h / vector_norm(h, dim=-1, keepdim=True), layer.w_qkv, out=layer.qkv)
             layer.qk.div_(vector_norm(layer.qk, dim=-1, keepdim=True))
             layer.pairs.mul_(table)
-            slots[t].copy_(layer.kv)
+            slots[place].copy_(layer.kv)
             y = F.scaled_dot_product_attention(layer.q, k, v, scale=scale, enable_gqa=grouped)
             h = torch.addmm(h, y.view(h.shape), layer.w_out)
+            h = h if glance is None else glance(h)
             torch.mm(h / vector_norm(h, dim=-1, keepdim=True), layer.w_gate_up, out=layer.gate_up)
             h = torch.addmm(h, F.silu(layer.gate).mul_(layer.up), layer.w_down)
         self.t = t + 1
         return (h / vector_norm(h, dim=-1, keepdim=True)) @ self.head
+
+    def places(self) -> Tensor:
+        """Where the positions read so far lie in the cache, as many as it keeps."""
+        return torch.arange(max(0, self.t - self.kept), self.t, device=self.cache.device) % self.kept
 
     @property
     def full(self) -> bool:

@@ -5,11 +5,13 @@
 
 RMSNorm before every branch (Zhang & Sennrich 2019), per-head RMSNorm on queries and keys (Henry et al. 2020; at scale
 Dehghani et al. 2023), rotary positions (Su et al. 2021), grouped queries (Ainslie et al. 2023), SwiGLU (Shazeer 2020),
-no biases. The norms have no gains: the matrix that follows holds them.
+no biases. The norms have no gains: the matrix that follows holds them. A window W lets each position see itself and the
+W - 1 before it (Beltagy et al. 2020).
 
     B batch, T positions, C width, H query heads, K key and value heads, D width of a head, V alphabet
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +22,8 @@ from torch import Tensor, nn
 EPSILON = 1e-6  # only against 0 / 0
 SHARPNESS = 1.7  # attention logits lie within 1.7 sqrt(D); chosen by trial
 BASE = 10000.0  # of the rotary frequencies
+
+Look = Callable[[Tensor], Tensor]  # what a layer does between its two parts, such as attention to another sequence
 
 
 class _RMSNorm(torch.autograd.Function):
@@ -63,21 +67,64 @@ def rotate(x: Tensor, table: Tensor) -> Tensor:
     return torch.view_as_real(torch.view_as_complex(pairs) * torch.view_as_complex(table)).flatten(-2)
 
 
+def sinusoids(positions: int, width: int) -> Tensor:
+    """(T, C): sin(t base^(-2j/C)) and cos of it, side by side (Vaswani et al. 2017, Section 3.5)."""
+    turns = rotations(positions, width)[:, 0]
+    return torch.cat((turns[..., 1], turns[..., 0]), -1)
+
+
+def windowed(q: Tensor, k: Tensor, v: Tensor, window: int, **how: Any) -> Tensor:
+    """Causal attention of queries (B, H, T, D) that see themselves and the window - 1 before them.
+
+    Blocks of `window` queries against their own keys and those of the block before, so that time and memory grow as
+    T W and not as T^2; the first block is plain causal attention.
+    """
+    T, W, whole = q.shape[2], window, -(-q.shape[2] // window) * window
+    first = F.scaled_dot_product_attention(q[:, :, :W], k[:, :, :W], v[:, :, :W], is_causal=True, **how)
+    if whole == W:
+        return first
+    q, k, v = (F.pad(x, (0, 0, 0, whole - T)).unflatten(2, (-1, W)) for x in (q, k, v))
+    k, v = (torch.cat((x[:, :, :-1], x[:, :, 1:]), 3) for x in (k, v))  # (B, K, blocks - 1, 2 W, D)
+    q, k, v = (x.transpose(1, 2).flatten(0, 1) for x in (q[:, :, 1:], k, v))
+    i, j = torch.arange(W, 2 * W, device=q.device)[:, None], torch.arange(2 * W, device=q.device)
+    y = F.scaled_dot_product_attention(q, k, v, attn_mask=(j <= i) & (j > i - W), **how)
+    rest = y.unflatten(0, (len(first), -1)).transpose(1, 2).flatten(2, 3)
+    return torch.cat((first, rest), 2)[:, :, :T]
+
+
 class Block(nn.Module):
     """One layer. Weights that read the same input are one matrix."""
 
-    def __init__(self, width: int, heads: int, kv_heads: int, hidden: int, dropout: float):
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        kv_heads: int,
+        hidden: int,
+        dropout: float,
+        causal: bool = True,
+        window: int | None = None,
+    ):
         super().__init__()
         self.heads, self.kv_heads, self.head_width = heads, kv_heads, width // heads
+        self.causal, self.window = causal, window
         self.qkv = nn.Linear(width, (heads + 2 * kv_heads) * self.head_width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
         self.gate_up = nn.Linear(width, 2 * hidden, bias=False)
         self.down = nn.Linear(hidden, width, bias=False)
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
 
-    def forward(self, h: Tensor, table: Tensor) -> Tensor:
-        """h (B, T, C), table (T, 1, D/2, 2)."""
-        return self.feed_forward(self.attend(h, *self.project(h, table)))
+    def initialise(self) -> None:
+        """Branches start silent: their last matrix is zero."""
+        for weight in (self.qkv.weight, self.gate_up.weight):
+            nn.init.normal_(weight, std=weight.shape[1] ** -0.5)
+        for weight in (self.out.weight, self.down.weight):
+            nn.init.zeros_(weight)
+
+    def forward(self, h: Tensor, table: Tensor, look: Look | None = None, seen: Tensor | None = None) -> Tensor:
+        """h (B, T, C), table (T, 1, D/2, 2); seen (B, T) bool, if not all positions may be."""
+        h = self.attend(h, *self.project(h, table), seen)
+        return self.feed_forward(h if look is None else look(h))
 
     def project(self, h: Tensor, table: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries (B, T, H, D), keys and values (B, T, K, D); queries and keys normalised and rotated."""
@@ -87,11 +134,15 @@ class Block(nn.Module):
         q, k = rotate(rms_norm(wide), table).to(v.dtype).split([H, K], 2)
         return q, k, v
 
-    def attend(self, h: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def attend(self, h: Tensor, q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None = None) -> Tensor:
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
-        scale = SHARPNESS * self.head_width**-0.5
-        grouped = self.heads != self.kv_heads
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale, enable_gqa=grouped)
+        how = {"scale": SHARPNESS * self.head_width**-0.5, "enable_gqa": self.heads != self.kv_heads}
+        if self.window is not None and self.window < q.shape[2]:
+            y = windowed(q, k, v, self.window, **how)
+        elif seen is not None:
+            y = F.scaled_dot_product_attention(q, k, v, attn_mask=seen[:, None, None], **how)
+        else:
+            y = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal, **how)
         return h + self.dropout(self.out(y.transpose(1, 2).flatten(2)))
 
     def feed_forward(self, h: Tensor) -> Tensor:
@@ -101,28 +152,42 @@ class Block(nn.Module):
 
 @dataclass(frozen=True)
 class Sizes:
-    """How large a decoder is; by default kv_heads = heads, and hidden = 8/3 width inside the SwiGLU."""
+    """How large a decoder is; by default kv_heads = heads, and hidden = 8/3 width inside the SwiGLU. Not causal: every
+    position sees all others (an encoder). A window is how many positions each sees, itself included."""
 
     width: int
     depth: int
     heads: int
     kv_heads: int | None = None
     hidden: int | None = None
+    causal: bool = True
+    window: int | None = None
 
 
 class Decoder(nn.Module):
-    """Tokens (B, T) to logits (B, T, V), causal.
+    """Tokens (B, T) to logits (B, T, V), causal unless its sizes say otherwise.
 
     Args:
         symbols: rows of the embedding; more than `vocab` where some symbols are read but never written.
         vocab: V, symbols the head can write.
         context: the most positions T.
         tie: the head is the first V rows of the embedding.
+        placed: each symbol also carries its place, for attention to what has no rotations in common with it.
     """
 
     table: Tensor
+    places: Tensor | None
 
-    def __init__(self, sizes: Sizes, symbols: int, vocab: int, context: int, tie: bool = False, dropout: float = 0.0):
+    def __init__(
+        self,
+        sizes: Sizes,
+        symbols: int,
+        vocab: int,
+        context: int,
+        tie: bool = False,
+        dropout: float = 0.0,
+        placed: bool = False,
+    ):
         super().__init__()
         width, heads, kv_heads = sizes.width, sizes.heads, sizes.kv_heads or sizes.heads
         hidden = sizes.hidden or width * 8 // 3
@@ -130,19 +195,19 @@ class Decoder(nn.Module):
         self.vocab, self.context, self.width = vocab, context, width
         self.embedding = nn.Embedding(symbols, width)
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
-        self.blocks = nn.ModuleList(Block(width, heads, kv_heads, hidden, dropout) for _ in range(sizes.depth))
+        block = (width, heads, kv_heads, hidden, dropout, sizes.causal, sizes.window)
+        self.blocks = nn.ModuleList(Block(*block) for _ in range(sizes.depth))
         self.head = None if tie else nn.Linear(width, vocab, bias=False)
         self.register_buffer("table", rotations(context, width // heads), persistent=False)
+        places = sinusoids(context, width) * (width**-0.5 if tie else 1.0) if placed else None
+        self.register_buffer("places", places, persistent=False)
         self.initialise()
 
     def initialise(self) -> None:
         """Inputs of unit scale, branches that start silent (their last matrix is zero), even first predictions."""
         nn.init.normal_(self.embedding.weight, std=1.0 if self.head is not None else self.width**-0.5)
         for block in self.layers:
-            nn.init.normal_(block.qkv.weight, std=self.width**-0.5)
-            nn.init.normal_(block.gate_up.weight, std=self.width**-0.5)
-            nn.init.zeros_(block.out.weight)
-            nn.init.zeros_(block.down.weight)
+            block.initialise()
         if self.head is not None:
             nn.init.zeros_(self.head.weight)
 
@@ -159,16 +224,45 @@ class Decoder(nn.Module):
         """Hidden matrices: those between the embedding and the head."""
         return [p for block in self.layers for p in block.parameters()]
 
-    def forward(self, tokens: Tensor, extra: Tensor | None = None) -> Tensor:
-        """`extra` (B, C) is added to the embedding of every position."""
+    def groups(self, lr: float, muon: bool, others: list[nn.Parameter]) -> list[dict[str, Any]]:
+        """What `Muon` takes, with rates that hold at every width (Yang et al. 2022): Muon's is one, Adam's falls as
+        1 / width for what reads a wide vector. `others` read narrow ones, as the embedding does."""
+        narrow = lr / 8
+        wide = narrow * 128 / self.width
+        outputs = self.embedding.weight if self.head is None else self.head.weight
+        inputs = others if self.head is None else [*others, self.embedding.weight]
+        groups = [
+            {"params": self.matrices(), "lr": lr if muon else wide, "orthogonal": muon},
+            {"params": [outputs], "lr": wide},
+            {"params": inputs, "lr": narrow, "weight_decay": 0.0},
+        ]
+        return [group for group in groups if group["params"]]
+
+    def forward(
+        self,
+        tokens: Tensor,
+        extra: Tensor | None = None,
+        looks: Sequence[Look] | None = None,
+        seen: Tensor | None = None,
+    ) -> Tensor:
+        """`extra` (B, C) is added to the embedding of every position; `looks`, one a layer, are what each does between
+        its two parts; `seen` (B, T) bool are the positions that may be seen, where not causal."""
+        return F.linear(self.hidden(tokens, extra, looks, seen), self.output)
+
+    def hidden(
+        self, tokens: Tensor, extra: Tensor | None, looks: Sequence[Look] | None, seen: Tensor | None = None
+    ) -> Tensor:
+        """What the head reads, (B, T, C)."""
         h = self.embed(tokens, extra)
         table = self.table[: tokens.shape[1]]
-        for block in self.blocks:
-            h = block(h, table)
-        return F.linear(rms_norm(h), self.output)
+        for block, look in zip(self.blocks, looks or [None] * len(self.blocks), strict=True):
+            h = block(h, table, look, seen)
+        return rms_norm(h)
 
     def embed(self, tokens: Tensor, extra: Tensor | None) -> Tensor:
         h = self.embedding(tokens)
+        if self.places is not None:
+            h = h + self.places[: tokens.shape[1]]
         return self.dropout(h if extra is None else h + extra[:, None])
 
 
@@ -178,12 +272,15 @@ def to_qwen3(net: Decoder) -> tuple[dict[str, Any], dict[str, Tensor]]:
     Symbols that are read but never written have zero rows in the head: leave their logits out when choosing the next.
     """
     block = net.layers[0]
+    assert net.places is None and block.causal
     config = {
         "vocab_size": net.embedding.num_embeddings, "hidden_size": net.width, "num_hidden_layers": len(net.blocks),
         "num_attention_heads": block.heads, "num_key_value_heads": block.kv_heads, "head_dim": block.head_width,
         "intermediate_size": block.down.in_features, "max_position_embeddings": net.context, "rope_theta": BASE,
         "rms_norm_eps": 0.0, "tie_word_embeddings": net.head is None, "attention_bias": False,
     }  # fmt: skip
+    if block.window is not None:
+        config |= {"use_sliding_window": True, "sliding_window": block.window, "max_window_layers": 0}
     head = net.embedding.weight if net.head is None else F.pad(
         net.output, (0, 0, 0, net.embedding.num_embeddings - net.vocab)
     )  # fmt: skip
