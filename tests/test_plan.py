@@ -15,7 +15,7 @@ from aurify.errors import UserError
 from aurify.loop import Loop, train
 from aurify.modes import AGREE, disagreement, fastest, gradients
 from aurify.needs import MANY
-from aurify.spec import Grid
+from aurify.spec import Grid, Tokens
 
 MIB = 2**20
 
@@ -40,7 +40,7 @@ class Altered(Bench):
 
 def bench_of(name, tmp_path, kind=Bench, n=24, training=(), **fixed):
     """On a toy folder, of toy size."""
-    write = toys.write_texts if name == "transformer" else toys.write_pictures
+    write = toys.write_texts if family.load(name).kind is Tokens else toys.write_pictures
     store = open_or_build(str(write(tmp_path / "data", n)))
     settings = {"family": toys.TOY.get(name, {}) | fixed, "training": {"batch": 8, **dict(training)}}
     return kind(family.load(name), store, settings, torch.device("cpu"), tmp_path, tmp_path / "run")
