@@ -29,7 +29,7 @@ from aurify.rng import Rng
 from aurify.spec import Grid
 
 LEVELS = 256  # of a stored grey value
-SAMPLES, AT_ONCE = 64, 16  # importance samples of `log_prob`, and how many at a time
+SAMPLES = 64  # importance samples of `log_prob`
 FAINT = 0.05  # nats: a layer that says less about a sample says nothing
 PATIENCE = 25  # logged steps, of some 500 a training, after which silence is no beginning any more
 
@@ -102,7 +102,8 @@ class Vae(Family):
         x = self.whitened(x, rng)
         S = self.config.importance
         e = [[rng.normal(*shape).to(x) for shape in self.net.shapes] for _ in range(S)]
-        log_p, latents, log_w = zip(*(self.weighed(x, cond, draw) for draw in e), strict=True)
+        features = self.features(x, cond)
+        log_p, latents, log_w = zip(*(self.weighed(x, cond, draw, features) for draw in e), strict=True)
         bound = torch.stack(log_w).logsumexp(0) - math.log(S)
         rates = [latent.divergence() for latent in latents[0]]
         if S == 1:
@@ -121,10 +122,14 @@ class Vae(Family):
             return x
         return (rng.uniform(*self.spec.shape).to(x) < (x + 1) / 2).to(x) * 2 - 1
 
-    def weighed(self, x: Tensor, cond: Cond, e: list[Tensor]) -> tuple[Tensor, list[Any], Tensor]:
+    def features(self, x: Tensor, cond: Cond) -> list[Tensor]:
+        """What the encoder sees in x, of each level."""
+        return self.net.encode(x.flatten(1) if self.flat else x, cond.vector)
+
+    def weighed(
+        self, x: Tensor, cond: Cond, e: list[Tensor], features: list[Tensor]
+    ) -> tuple[Tensor, list[Any], Tensor]:
         """log p(x|z), the posteriors, and log p(x, z) - log q(z|x), at the z that the draws e lead to."""
-        flat = x.flatten(1) if self.flat else x
-        features = self.net.encode(flat, cond.vector)
         put, latents = self.net.decode(e, cond.vector, features)
         log_p = self.log_likelihood(x, put)
         return log_p, latents, log_p + sum(q.log_ratio(draw) for q, draw in zip(latents, e, strict=True))
@@ -146,12 +151,17 @@ class Vae(Family):
     def log_prob(self, x: Tensor, cond: Cond) -> Tensor:
         """An estimate from SAMPLES = 64 importance samples with draws of their own; on average it lies below log p(x)
         (Burda et al. 2016, Theorem 1). Of discretised likelihoods a probability, of `gaussian` a density."""
-        generator = torch.Generator().manual_seed(0)
+        return self.importance(x, cond, SAMPLES).logsumexp(0) - math.log(SAMPLES)
+
+    @torch.no_grad()
+    def importance(self, x: Tensor, cond: Cond, samples: int) -> Float[Tensor, "S B"]:
+        """log p(x, z) - log q(z|x) at so many draws from the posterior, always the same ones."""
+        generator, features = torch.Generator().manual_seed(0), self.features(x, cond)
         weights = []
-        for _ in range(SAMPLES):
+        for _ in range(samples):
             e = [torch.randn(len(x), *shape, generator=generator).to(x) for shape in self.net.shapes]
-            weights.append(self.weighed(x, cond, e)[2])
-        return torch.stack(weights).logsumexp(0) - math.log(SAMPLES)
+            weights.append(self.weighed(x, cond, e, features)[2])
+        return torch.stack(weights)
 
     @torch.inference_mode()
     def sample(self, cond: Cond, rng: Rng, options: Options) -> Tensor:
