@@ -59,11 +59,11 @@ def test_parquet_may_hold_the_pictures_themselves(tmp_path):
 
 
 def test_columns_can_be_named(tmp_path):
-    (tmp_path / "t.csv").write_text("id,body,kind\n1,hello,x\n2,world,y\n")
+    (tmp_path / "t.csv").write_text("id,body,kind\n1,hello to you all,x\n2,the world is wide,y\n")
     with pytest.raises(UserError, match="id, body, kind"):
         open_source(tmp_path / "t.csv")
     source = open_source(tmp_path / "t.csv", columns={"text": "body", "label": "kind"})
-    assert [(i.load(), i.label) for i in source.items] == [("hello", "x"), ("world", "y")]
+    assert [(i.load(), i.label) for i in source.items] == [("hello to you all", "x"), ("the world is wide", "y")]
     with pytest.raises(UserError, match="no column 'bodi'"):
         open_source(tmp_path / "t.csv", columns={"text": "bodi"})
     tree(tmp_path / "d", {"a.png": png(1), "b.png": png(2)})

@@ -41,7 +41,7 @@ class Entry:
 
 def entries() -> dict[str, Entry]:
     """All sets by name."""
-    return {entry.name: entry for entry in (_DIGITS, _SHAKESPEARE, _POEMS)}
+    return {entry.name: entry for entry in (_DIGITS, _SHAKESPEARE, _POEMS, _PENGUINS)}
 
 
 def get(name: str, folder: Path | str, say: Say = lambda text: None) -> Path:
@@ -240,4 +240,30 @@ _POEMS = Entry(
     source="the npm package chinese-poetry 2.0.1 (Quan Tang shi, Quan Song shi, Quan Song ci)",
     hashes=((_POEMS_PACKAGE[0], _POEMS_PACKAGE[2]),),
     build=_poems,
+)
+
+
+# Penguins
+
+_PENGUINS_PACKAGE = ("palmerpenguins", "0.1.6", "9b5193e5c49a7f697ab47635aa3cea036cfc04ae66af992386e86ba89e7456ec")
+_PENGUINS_FILE = re.compile(r"palmerpenguins-[\d.]+/(?:.*/)?penguins\.csv")
+
+
+def _penguins(folder: Path, say: Say) -> None:
+    """penguins.csv: a bird a row; what was not measured is NA."""
+    archive = fetch.from_pip(*_PENGUINS_PACKAGE, say)
+    say("writing the table")
+    for _, data in fetch.members(archive, lambda name: _PENGUINS_FILE.fullmatch(name) is not None):
+        (folder / "penguins.csv").write_bytes(data)
+
+
+_PENGUINS = Entry(
+    name="penguins",
+    title="Palmer penguins: 344 birds of three species, measured on three islands",
+    modality="table",
+    licence="CC0 1.0; Allison Horst, Alison Hill and Kristen Gorman 2020, data of Palmer Station LTER",
+    size_mb=0.1,
+    source="the Python package palmerpenguins 0.1.6",
+    hashes=((_PENGUINS_PACKAGE[0], _PENGUINS_PACKAGE[2]),),
+    build=_penguins,
 )

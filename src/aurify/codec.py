@@ -37,7 +37,6 @@ class Codec(ABC, Generic[Native]):
         Config: frozen pydantic model of the settings, the single source for flags, JSON and docs.
         gives: Grid or Tokens, the class of its spec.
         repeats: whether equal samples are different ones, such as rows of a table, and no copies of one another.
-        parts: how many values of `seen` belong together, one after another, where they do: the columns of a table.
         spec: what `encode` yields once widened; set by `fit` or `restore`.
     """
 
@@ -45,7 +44,6 @@ class Codec(ABC, Generic[Native]):
     Config: ClassVar[type[BaseModel]]
     gives: ClassVar[type]
     repeats: ClassVar[bool] = False
-    parts: tuple[int, ...] = ()
     config: Any
     spec: Spec
 
@@ -83,6 +81,11 @@ class Codec(ABC, Generic[Native]):
         """Widened samples (n, ...) as figures look at them: values (n, C, *size) about [-1, 1], as a Grid has them; None
         where they are read as texts. Overridden where tokens are the parts of something that people look at."""
         return x if isinstance(self.spec, Grid) else None
+
+    @property
+    def parts(self) -> tuple[int, ...]:
+        """How many values of `seen` belong together, one after another, where they do: the columns of a table."""
+        return ()
 
     @abstractmethod
     def fingerprint(self, sample: Native) -> np.ndarray:

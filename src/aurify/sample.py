@@ -104,7 +104,8 @@ def sample(
         native = run.codec.decode(x)
         if wish.stop and isinstance(native, str):
             native = cut(native, len(wish.prefix), wish.stop)
-        native = native | wish.given if wish.given else native  # the very values, not others of their bins
+        if wish.given and isinstance(native, dict):
+            native = native | wish.given  # the very values, not others of their bins
         yield Sample(index, native, record | {"data": run.data.hash, "aurify": run.card.aurify})
 
 

@@ -8,13 +8,13 @@ from pydantic import BaseModel, ValidationError
 from aurify.errors import UserError, nearest
 
 
-def parse(pairs: list[str]) -> dict[str, Any]:
+def parse(pairs: list[str], option: str = "--set", example: str = "width=32") -> dict[str, Any]:
     """["width=32", "loss=hinge"] -> {"width": 32, "loss": "hinge"}: values are JSON where they are, else words."""
     found: dict[str, Any] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key:
-            raise UserError(f"--set takes key=value, such as --set width=32; got {pair!r}")
+            raise UserError(f"{option} takes key=value, such as {option} {example}; got {pair!r}")
         try:
             found[key.strip()] = json.loads(value)
         except ValueError:
@@ -65,5 +65,8 @@ def make(config: type[BaseModel], values: dict[str, Any]) -> Any:
 
 def explain(error: ValidationError) -> str:
     """A validation error as one sentence."""
-    parts = [f"{'.'.join(str(p) for p in e['loc'])}={e['input']!r}: {e['msg'].lower()}" for e in error.errors()]
+    parts = []
+    for e in error.errors():
+        named = f"{'.'.join(str(p) for p in e['loc'])}={e['input']!r}: {e['msg'].lower()}"
+        parts.append(named if e["loc"] else e["msg"].removeprefix("Value error, "))  # of several fields together
     return "; ".join(parts)

@@ -15,7 +15,7 @@ LICENCE = re.compile(r"(licen[cs]e|copying|notice|copyright)([-_. ].*)?", re.IGN
 METADATA = re.compile(r"metadata\.(jsonl|csv|tsv|parquet)", re.IGNORECASE)
 CAPTION = ".txt"
 STRAY = 0.05  # a second kind below this share of the files is dropped, not asked about
-TABLES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")  # never taken for plain text
+TABLES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")  # never taken for plain text, and hold many samples each
 PROBES = 16  # files whose first bytes are looked at for each ending
 HEAD = 512  # bytes of a file's start
 TELLING = 16  # bytes below which the first ones tell nothing: any letter is a text
@@ -159,7 +159,7 @@ def _true_endings(
 
 
 def _kind(suffix: str, asked: str | None) -> str | None:
-    names = readers().get(suffix, ())
+    names = () if suffix in TABLES else readers().get(suffix, ())
     return asked if asked in names else names[0] if names else None
 
 

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Int, UInt8
 
 from aurify.codec import Codec, Unreadable
 from aurify.data import duplicates, editions
-from aurify.data.item import Item
+from aurify.data.item import Item, numbered
 from aurify.data.source import Source
 
 KEEP_BYTES = 512 * 2**20  # natives up to this volume stay in memory and are not read again
@@ -24,7 +24,8 @@ class Scan:
 
     Attributes:
         items: n samples.
-        hashes: SHA-256 of each one's content.
+        hashes: SHA-256 of each one's content; of equal samples that are no copies, with their number.
+        nth: that number; 0 for all others.
         leaders: the earliest sample of its group of near copies; itself where it has none.
         again: True for exact copies of an earlier sample with the same label, text and split.
         sizes: how often each description occurs ("28 x 28 grey").
@@ -36,6 +37,7 @@ class Scan:
 
     items: tuple[Item, ...]
     hashes: UInt8[np.ndarray, "n 32"]
+    nth: Int[np.ndarray, " n"]
     leaders: Int[np.ndarray, " n"]
     again: Bool[np.ndarray, " n"]
     sizes: Counter[str]
@@ -49,7 +51,7 @@ class Scan:
         if i in self.natives:
             return self.natives[i]
         native, digest = self.items[i].read(codec)
-        if digest != self.hashes[i].tobytes():
+        if numbered(digest, int(self.nth[i])) != self.hashes[i].tobytes():
             raise Unreadable("changed while it was being read")
         return native
 
@@ -82,13 +84,15 @@ def scan(source: Source, codec: Codec[Any], progress: Progress | None = None, ke
             read.append((digest, item, mark, native if volume <= keep else None))
         if progress and (done % 64 == 0 or done == total):
             progress(done, total)
-    read.sort(key=lambda r: (r[0], r[1].label or "", r[1].text or "", r[1].name))
+    read.sort(key=_order)
+    nth = _told_apart(read) if codec.repeats else [0] * len(read)
     items = tuple(r[1] for r in read)
     hashes = np.frombuffer(b"".join(r[0] for r in read), np.uint8).reshape(-1, 32)
     prints = np.frombuffer(b"".join(r[2] for r in read), np.uint8).reshape(-1, 32)
     return Scan(
         items=items,
         hashes=hashes,
+        nth=np.array(nth, np.int64),
         leaders=_leaders(hashes, prints, sketches),
         again=_again(hashes, items),
         sizes=sizes,
@@ -97,6 +101,23 @@ def scan(source: Source, codec: Codec[Any], progress: Progress | None = None, ke
         characters=characters,
         natives={i: r[3] for i, r in enumerate(read) if r[3] is not None},
     )
+
+
+def _order(read: tuple[bytes, Item, bytes, Any]) -> tuple[bytes, str, str, str]:
+    digest, item, *_ = read
+    return digest, item.label or "", item.text or "", item.name
+
+
+def _told_apart(read: list[tuple[bytes, Item, bytes, Any]]) -> list[int]:
+    """Numbers equal samples and puts their numbers into their hashes; `read` is in order, and is put in order again."""
+    seen: Counter[bytes] = Counter()
+    told = []
+    for digest, *rest in read:
+        told.append(((numbered(digest, seen[digest]), *rest), seen[digest]))
+        seen[digest] += 1
+    told.sort(key=lambda t: _order(t[0]))
+    read[:] = [entry for entry, _ in told]
+    return [nth for _, nth in told]
 
 
 def _facts(native: Any, codec: Codec[Any], lone: bool) -> tuple[str, bytes]:
@@ -148,6 +169,7 @@ def without_copies(found: Scan) -> Scan:
         found,
         items=tuple(found.items[i] for i in kept),
         hashes=found.hashes[kept],
+        nth=found.nth[kept],
         leaders=place[found.leaders[kept]],
         again=found.again[kept],
         natives={position[i]: v for i, v in found.natives.items() if i in position},

@@ -218,8 +218,8 @@ def _of_rows(path: Path, rows: table.Table, asked: str | None, usual: str, colum
         raise UserError(f"leave out --column {role}={(columns or {})[role]}: codec {codec} learns rows as a whole")
     if not asked and (prose := table.prose(rows)):
         raise UserError(
-            f"{path} has the columns {', '.join(rows.columns)}, and {prose!r} holds texts: say --column text={prose} to "
-            f"learn these, or --codec {usual} to learn the rows without them"
+            f"{path} has the columns {', '.join(rows.columns)}, and {prose!r} holds texts: say --column text={prose} "
+            f"to learn these, or --codec {usual} to learn the rows without them"
         )
     items = table.row_items(rows, columns or {})
     why = "as asked" if asked else "because no column is called text or file_name"

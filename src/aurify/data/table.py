@@ -35,6 +35,8 @@ ROW_BYTES = 64  # that a row costs at least, whatever is in it
 ROWS = 1024  # of a parquet file, unpacked at a time
 BLOCK = 2**20  # bytes of a .gz, unpacked at a time
 
+PROSE = 4  # words that a cell has on average where a column holds texts
+
 Bad = tuple[str, str]  # name, why
 
 
@@ -219,10 +221,47 @@ def split_of(value: Any) -> str | None:
     return SPLITS.get(str(value).strip().lower()) if value is not None else None
 
 
+def sample_in(roles: Mapping[str, str]) -> str | None:
+    """The column that holds the samples: the target of pairs, files, or texts; None where the rows are the samples."""
+    if "source" in roles and "target" in roles:
+        return roles["target"]
+    return roles.get("file", roles.get("text"))
+
+
+def prose(table: Table) -> str | None:
+    """The first column of texts: of several words on average, hardly one cell like another."""
+    for name, column in table.columns.items():
+        texts = [cell for cell in column if isinstance(cell, str)]
+        words = sum(len(text.split()) for text in texts)
+        if texts and words >= PROSE * len(column) and len(set(texts)) > 0.9 * len(texts):
+            return name
+    return None
+
+
+def row_items(table: Table, given: Mapping[str, str]) -> list[Item]:
+    """Each row as a sample. A label is a column that was named so, and stays in the row; a split is a column of this
+    name that holds nothing else, and leaves it."""
+    roles = table.roles(given)
+    label = table.columns[given["label"]] if "label" in given else None
+    split = table.columns.get(roles.get("split", ""))
+    sides = [split_of(cell) for cell in split] if split is not None and len(split) else []
+    sides = sides if None not in sides else []
+    left = {roles["split"]} if sides else set()
+    return [
+        Item(
+            f"row {number}",
+            constant({name: cell for name, cell in row.items() if name not in left}),
+            label_of(label[i]) if label else None,
+            split=sides[i] if sides else None,
+        )
+        for i, (number, row) in enumerate(zip(table.numbers, table.rows(), strict=True))
+    ]
+
+
 def items(table: Table, roles: dict[str, str], folder: Path) -> tuple[list[Item], list[Bad]]:
     """Rows as items: source and target columns are a pair, a file column names files below `folder`, else a text."""
     pair = "source" in roles and "target" in roles
-    main = roles["target"] if pair else roles.get("file", roles.get("text"))
+    main = sample_in(roles)
     beside = roles["source"] if pair else roles.get("text") if "file" in roles else None
     if main is None:
         return [], []

@@ -17,6 +17,7 @@ from aurify.evaluate import controls, embedder, metric, verdict
 from aurify.evaluate import copying as copies
 from aurify.evaluate import figures as all_figures
 from aurify.evaluate import membership as attacks
+from aurify.evaluate.column_distances import column_distances, sentences
 from aurify.evaluate.copying import Copying
 from aurify.evaluate.embedder import Embedder
 from aurify.evaluate.figure import Figure, Protocol
@@ -26,6 +27,7 @@ from aurify.evaluate.progress import Steps, at_last
 from aurify.evaluate.report import Pair, Picture, Report
 from aurify.evaluate.samples import Samples
 from aurify.evaluate.sources import Real
+from aurify.evaluate.taken import from_the_reference
 from aurify.evaluate.verdict import Skill
 from aurify.spec import Grid, Spec
 
@@ -51,6 +53,7 @@ class Case:
         remarks: what the reader should know and no verdict depends on, in sentences; `notices` bar gold.
         changed: what was done to samples that were not as the codec takes them, in words, or "".
         elsewhere: whether training and unseen samples are passages from different places of a text.
+        drawings: of the model itself, for the report.
     """
 
     made: Samples
@@ -70,13 +73,14 @@ class Case:
     remarks: tuple[str, ...] = ()
     changed: str = ""
     elsewhere: bool = False
+    drawings: tuple[Picture, ...] = ()
 
 
 def assess(case: Case) -> Steps[Report]:
     """The report of a case."""
     n = min(len(case.made), case.real.most)
     embedders = yield from all_figures.fitted(case.real.train, str(case.data.get("hash", "")))
-    sets = all_figures.sets_of(case.made, case.real, n, case.seed)
+    sets = all_figures.sets_of(case.made, case.real, n, case.seed, case.codec.parts)
     found: list[Figure] = []
     chief: Figure | None = None
     whole: dict[str, Tensor] = {}
@@ -92,13 +96,27 @@ def assess(case: Case) -> Steps[Report]:
         if rank == 0:
             chief = all_figures.principal(found, seen.features["made"].shape[1])
     copied = yield from look_for_copies(case, whole)
+    taken = from_the_reference(case.made, case.real)
+    case = replace(case, notices=(*case.notices, *filter(None, [taken])))
     case = replace(
         case, further=members(case, whole, embedders) | case.further, remarks=(*case.remarks, *cut_to(case, n))
     )
+    case = with_columns(case)
     yield "writing the report", 1.0
     skill = all_figures.skill(chief) if chief else None
     worse = all_figures.worse(chief) if chief else None
     return report(case, chief_first(found, chief), copied, (skill, worse), n)
+
+
+def with_columns(case: Case) -> Case:
+    """Of a table, with the distance of each column."""
+    if not case.codec.parts:
+        return case
+    names: tuple[str, ...] = getattr(case.codec, "positions", ())
+    single, double = column_distances(case.made, case.real, case.codec.parts, names)
+    each = {a.name: {"samples": a.made, "other real rows": a.real} for a in single}
+    told = (*case.remarks, *sentences(single, double))
+    return replace(case, remarks=told, data=case.data | {"total variation of columns": each})
 
 
 def protocol(case: Case, one: Embedder, n: int) -> Protocol:
@@ -112,10 +130,13 @@ def preprocessing(spec: Spec, changed: str = "") -> str:
     """What a sample is when it is measured."""
     if isinstance(spec, Grid):
         told = f"{' x '.join(map(str, spec.size))}, {spec.channels} channels, -1 to 1"
+    elif spec.sizes is not None:
+        told = f"rows of {spec.length} columns: numbers by rank, each category a number of its own"
     elif spec.stream:
         told = f"passages of {spec.length} of {spec.vocab} symbols, decoded"
     else:
-        told = f"at most {spec.length} of {spec.vocab} symbols, decoded"
+        most = "at most " if spec.variable else ""
+        told = f"{most}{spec.length} of {spec.vocab} symbols, decoded"
     return f"{told}; {changed}" if changed else told
 
 
@@ -225,7 +246,8 @@ def searched(found: dict[str, Any], real: Real) -> dict[str, Any]:
 def shown(case: Case) -> tuple[Picture, ...]:
     """Samples beside as many real ones."""
     sets = {"samples": ("Samples", case.made), "real": ("Real samples, for comparison", case.real.reference)}
-    return tuple(picture(case.codec, title, list(s.natives[:SHOWN]), name) for name, (title, s) in sets.items())
+    pictures = [picture(case.codec, title, list(s.natives[:SHOWN]), name) for name, (title, s) in sets.items()]
+    return (*pictures, *case.drawings)
 
 
 def picture(codec: Codec[Any], title: str, natives: list[Any], name: str = "") -> Picture:

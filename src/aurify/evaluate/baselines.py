@@ -3,6 +3,7 @@
     noise       each place drawn on its own from that place's training values: right histogram, no shapes
     mean        the mean sample and nothing else
     gaussian    probabilistic principal components, x = W z + mean + s e (Tipping & Bishop 1999, Eq. 7, 8)
+    columns     each column of a table drawn on its own from its training values: right one by one, no ties between them
     unigram     each character drawn on its own
     n-gram      the next character from the last few
 
@@ -10,6 +11,7 @@
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from jaxtyping import Int
@@ -25,9 +27,11 @@ FITTED_ON = 10_000  # training samples a Gaussian is fitted on
 Plain = Callable[[Samples, int, torch.Generator], Samples]
 
 
-def plain(train: Samples, n: int, seed: int) -> dict[str, Samples]:
-    """n samples of every baseline that goes with this data, by name."""
+def plain(train: Samples, n: int, seed: int, parts: tuple[int, ...] = ()) -> dict[str, Samples]:
+    """n samples of every baseline that goes with this data, by name; `parts`: see Codec."""
     grids: dict[str, Plain] = {"noise": noise, "mean": mean, "gaussian": gaussian}
+    if parts:
+        grids = {"columns": partial(columns, parts=parts)}
     kinds = grids if train.texts is None else {"unigram": unigram, "n-gram": ngram}
     return {
         name: make(train, n, torch.Generator().manual_seed(derive("baseline", name, seed)))
@@ -50,6 +54,11 @@ def noise(train: Samples, n: int, generator: torch.Generator) -> Samples:
     flat = train.grid.flatten(1)
     rows = torch.randint(len(flat), (n, flat.shape[1]), generator=generator)
     return _grid(train, flat.gather(0, rows))
+
+
+def columns(train: Samples, n: int, generator: torch.Generator, parts: tuple[int, ...]) -> Samples:
+    rows = torch.randint(len(train), (n, len(parts)), generator=generator)
+    return _grid(train, train.grid.gather(0, rows.repeat_interleave(torch.tensor(parts), 1)))
 
 
 def mean(train: Samples, n: int, generator: torch.Generator) -> Samples:

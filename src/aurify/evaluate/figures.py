@@ -85,11 +85,11 @@ def views(
     return Views(features, probabilities, asked, texts, likelihood)
 
 
-def sets_of(made: Samples, real: Real, n: int, seed: int) -> dict[str, Samples]:
+def sets_of(made: Samples, real: Real, n: int, seed: int, parts: tuple[int, ...] = ()) -> dict[str, Samples]:
     """Equal numbers of every set: "made", "reference", "fresh" (for the floor), the baselines, and training samples
     that no embedder learned from (fewer where there are fewer)."""
     cut = {"made": made, "reference": real.reference, "fresh": real.fresh}
-    cut = {name: samples.take(range(n)) for name, samples in cut.items()} | baselines.plain(real.train, n, seed)
+    cut = {name: samples.take(range(n)) for name, samples in cut.items()} | baselines.plain(real.train, n, seed, parts)
     _, apart = parted(real.train)
     return cut | ({COPIES: baselines.copies(apart, min(n, len(apart)), seed)} if len(apart) else {})
 

@@ -4,9 +4,11 @@ A long text is cut into passages as training cuts it: all texts one after the ot
 that follow one another; what is left at the end is less than a passage.
 """
 
+import warnings
 from collections import Counter
-from dataclasses import dataclass
-from functools import cached_property
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import torch
 
 from aurify import codec as codecs
 from aurify.codec import Codec, Unreadable
-from aurify.data.item import content_hash
+from aurify.data.item import Item, content_hash
 from aurify.data.source import open_source
 from aurify.errors import UserError
 from aurify.evaluate.progress import Steps
@@ -24,6 +26,7 @@ from aurify.evaluate.sources import MOST, capacity, spread
 from aurify.spec import Grid, Tokens
 
 NAMED = 5  # files that a sentence names
+READERS, AT_ONCE = 2, 256  # threads, which wait for the disk and unpack beside one another; files between two words
 
 
 @dataclass(frozen=True)
@@ -77,20 +80,53 @@ def read(path: str, kind: str | None = None) -> Steps[Folder]:
     codec = codecs.load(source.codec)()
     natives, labels, names, bad = [], [], [], list(source.bad)
     chosen = [source.items[i] for i in spread(len(source.items), MOST)]
-    for done, item in enumerate(chosen):
-        if done % 256 == 0:
-            yield f"reading {path}", done / len(chosen)
-        try:
-            natives.append(item.read(codec)[0])
-        except Unreadable as error:
-            bad.append((item.name, str(error)))
-            continue
-        names.append(item.name)
-        labels.append(item.label)
+    with ThreadPoolExecutor(READERS) as readers:
+        for start in range(0, len(chosen), AT_ONCE):
+            yield f"reading {path}", start / len(chosen)
+            some = chosen[start : start + AT_ONCE]
+            for item, native in zip(some, read_together(readers, codec, some), strict=True):
+                if isinstance(native, Unreadable):
+                    bad.append((item.name, str(native)))
+                    continue
+                natives.append(native)
+                names.append(item.name)
+                labels.append(item.label)
     found = Folder(path, source.codec, natives, labels, tuple(names), len(source.items), tuple(bad))
     if not natives:
         raise UserError(f"{path} holds no sample that can be read. {found.unreadable} See: aurify check {path}")
     return found
+
+
+def read_together(readers: ThreadPoolExecutor, codec: Codec[Any], items: list[Item]) -> list[Any]:
+    """Natives, or why there is none. Reading keeps warnings silent, which is a setting of all threads: afterwards it
+    is as it was."""
+    with warnings.catch_warnings():
+        return list(readers.map(partial(read_item, codec), items))
+
+
+def read_item(codec: Codec[Any], item: Item) -> Any:
+    """An item's native, or why it cannot be read."""
+    try:
+        return item.read(codec)[0]
+    except Unreadable as error:
+        return error
+
+
+def understood(folder: Folder, codec: Codec[Any]) -> Folder:
+    """Without rows of a table that hold what the codec never met; these are among the unreadable ones then."""
+    if not codec.repeats:
+        return folder
+    kept, bad = list[int](), list(folder.bad)
+    for i, native in enumerate(folder.natives):
+        try:
+            codec.encode(native)
+            kept.append(i)
+        except Unreadable as error:
+            bad.append((folder.names[i], str(error)))
+    if not kept:
+        raise UserError(f"no row of {folder.path} is like those of the reference; the first: {bad[0][1]}")
+    natives, labels = [folder.natives[i] for i in kept], [folder.labels[i] for i in kept]
+    return replace(folder, natives=natives, labels=labels, names=tuple(folder.names[i] for i in kept), bad=tuple(bad))
 
 
 def samples(folder: Folder, codec: Codec[Any], labels: tuple[str, ...] = ()) -> tuple[Samples, int]:
@@ -105,8 +141,10 @@ def samples(folder: Folder, codec: Codec[Any], labels: tuple[str, ...] = ()) -> 
         return passages(folder, codec, codec.spec.length, found)
     rows = spread(len(folder.natives), capacity(codec.spec)).tolist()
     natives = [folder.natives[i] for i in rows]
-    x = codec.spec.widen(torch.stack([codec.encode(n) for n in natives])) if isinstance(codec.spec, Grid) else None
-    return Samples(natives, x, found[rows], tuple(folder.names[i] for i in rows)), folder.items - len(folder.bad)
+    wide = (codec.spec.widen(codec.encode(native)[None]) for native in natives)
+    seen = [values for x in wide if (values := codec.seen(x)) is not None]
+    names = tuple(folder.names[i] for i in rows)
+    return Samples(natives, torch.cat(seen) if seen else None, found[rows], names), folder.items - len(folder.bad)
 
 
 def passages(folder: Folder, codec: Codec[Any], length: int, labels: torch.Tensor) -> tuple[Samples, int]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import shlex
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -38,9 +39,10 @@ def evaluate(samples: str, reference: str, train: str | None, out: str, seed: in
         if path is not None:
             folders[name] = yield from folder.read(path, folders["reference"].codec if folders else None)
     yield "comparing contents", 0.0
-    refuse_the_reference_itself(folders["samples"], folders["reference"])
+    repeats = codecs.load(folders["reference"].codec).repeats
+    refuse_the_reference_itself(folders["samples"], folders["reference"], repeats)
     if train:
-        refuse_overlap(folders["reference"], folders["train"], reference, train)
+        refuse_overlap(folders["reference"], folders["train"], (reference, train), repeats)
     case = case_of(folders, reference, samples, train, seed)
     steps = usefulness(case.made, case.real.train, case.real.reference, seed)
     helped = yield from at_last(steps, "does generating help?")
@@ -55,6 +57,7 @@ def case_of(folders: dict[str, Folder], reference: str, samples: str, train: str
     known = folders["reference"]
     codec = codecs.load(known.codec)()
     codec.fit(iter(known.natives))
+    folders = {name: folder.understood(some, codec) for name, some in folders.items()}
     seen = {name: folder.samples(some, codec, known.label_names) for name, some in folders.items()}
     sets = {name: found for name, (found, _) in seen.items()}
     command = ["aurify", "evaluate", "--samples", samples, "--reference", reference, "--seed", str(seed)]
@@ -118,25 +121,32 @@ def real_of(sets: dict[str, Samples], known: int, reference: str, seed: int) -> 
     return Real(first, *sources.dealt(second, seed), f"a quarter of the samples of {reference}", len(first))
 
 
-def refuse_overlap(unseen: Folder, known: Folder, reference: str, train: str) -> None:
-    both = shared(unseen, known)
-    if both:
+def refuse_overlap(unseen: Folder, known: Folder, paths: tuple[str, str], repeats: bool) -> None:
+    """Where samples repeat as rows of a table do, as many may agree as have their like in the training set."""
+    both, (reference, train) = shared(unseen, known), paths
+    if len(both) > (CHANCE + with_their_like(known) if repeats else 0) * len(unseen.names):
         raise UserError(
             f"{len(both)} samples of {reference} are in {train} too ({some_of(both)}): "
             "take them out of the reference, which must be unseen"
         )
 
 
-def refuse_the_reference_itself(made: Folder, reference: Folder) -> None:
+def refuse_the_reference_itself(made: Folder, reference: Folder, repeats: bool) -> None:
     """Samples that are the reference's own would be perfect by every distance. As many as repeat in the reference may
     agree by chance, as short texts do."""
     both = shared(made, reference)
-    repeated = 1 - len(set(reference.hashes)) / len(reference.hashes)
+    repeated = with_their_like(reference) if repeats else 1 - len(set(reference.hashes)) / len(reference.hashes)
     if len(both) > (CHANCE + repeated) * len(made.names):
         raise UserError(
             f"{len(both)} of {len(made.names)} samples are in the reference itself ({some_of(both)}): "
             "nothing can be judged by its own copy; a reference must hold other real samples"
         )
+
+
+def with_their_like(some: Folder) -> float:
+    """Share of samples that another one equals."""
+    counts = Counter(some.hashes)
+    return sum(n for n in counts.values() if n > 1) / len(some.hashes)
 
 
 def shared(some: Folder, others: Folder) -> list[tuple[str, str]]:

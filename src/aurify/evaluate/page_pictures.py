@@ -31,6 +31,9 @@ def figure(picture: Picture, largest: int, caption: str | None = None) -> Html:
 
 
 def _content(picture: Picture, largest: int, told: str) -> Html:
+    if picture.suffix == ".svg":
+        data = base64.b64encode(picture.data).decode()
+        return el("img", src="data:image/svg+xml;base64," + data, alt=f"{told}: a drawing")
     if picture.suffix != ".png":
         content = picture.data[: 4 * TEXT + 4].decode("utf-8", "replace")
         texts = RULE.split(content[:TEXT] + "…" * (len(content) > TEXT))

@@ -12,11 +12,11 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Picture:
-    """Something to look at: a PNG of samples, or a page of texts. `name` is its file's beside the report, where it has
-    one."""
+    """Something to look at: a PNG of samples, a drawing, or a page of texts. `name` is its file's beside the report,
+    where it has one."""
 
     title: str
-    suffix: str  # ".png" or ".txt"
+    suffix: str  # ".png", ".svg" or ".txt"
     data: bytes
     name: str = ""
 
