@@ -66,6 +66,19 @@ def test_what_cannot_be_judged_is_refused_in_a_sentence(capsys, tmp_path, real):
     assert "seen.png is 1-0000.png" in said
 
 
+def test_near_copies_of_the_reference_are_named_and_fresh_samples_are_not(capsys, tmp_path, real):
+    copies = tmp_path / "copies"
+    copies.mkdir()
+    for path in real["reference"].iterdir():
+        Image.fromarray(np.asarray(Image.open(path)).clip(0, 250) + np.uint8(3)).save(copies / path.name)
+    found = report(capsys, tmp_path, samples=copies, reference=real["reference"], train=real["train"])
+    assert found["verdict"] != "gold" and "they seem to be taken from there" in " ".join(found["reasons"])
+    shutil.rmtree(tmp_path / "out")
+    fresh = shapes(tmp_path / "fresh", 100, 9)
+    found = report(capsys, tmp_path, samples=fresh, reference=real["reference"], train=real["train"])
+    assert "taken from there" not in " ".join(found["reasons"])
+
+
 def test_a_copycat_is_not_called_good_where_near_copies_in_the_reference_blind_the_alarm(capsys, tmp_path, real):
     brighter, copies = tmp_path / "brighter", tmp_path / "copies"
     for folder, more in ((brighter, 3), (copies, 5)):

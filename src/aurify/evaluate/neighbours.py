@@ -133,7 +133,9 @@ def exact(x: Tensor, i: Tensor, y: Tensor, j: Tensor) -> Float[Tensor, " p"]:
 
 def radii(x: Float[Tensor, "n F"], kept: Bool[Tensor, "n C"]) -> Float[Tensor, "n C"]:
     """r^2 in each selection, for the samples that are in it; the smallest r^2 of the others."""
-    near = nearest(x, CLOSE if bool(kept.all()) else WIDE)
+    if bool(kept.all()) and len(x) > CLOSE:
+        return kth(x)[:, None].expand(kept.shape)
+    near = nearest(x, WIDE)
     found = torch.full(kept.shape, torch.inf, dtype=x.dtype)
     for c in range(kept.shape[1]):
         rank = (near.distance.isfinite() & kept[near.which, c]).cumsum(1)
@@ -145,21 +147,38 @@ def radii(x: Float[Tensor, "n F"], kept: Bool[Tensor, "n C"]) -> Float[Tensor, "
     return torch.where(kept, found, found.amin(1, keepdim=True))
 
 
+def kth(x: Float[Tensor, "n F"]) -> Float[Tensor, " n"]:
+    """r^2 among all n > CLOSE samples. Where float32 leaves no doubt which neighbour is the K-th, it alone is looked at
+    again."""
+    found, (_, norm) = candidates(x, CLOSE), about_its_mean(x)
+    margin = 2 * slack(x.shape[1]) * (norm + norm.max())
+    below, here, above = found.distance[:, K - 2 : K + 1].unbind(1)
+    r2 = exact(x, torch.arange(len(x)), x, found.which[:, K - 1])
+    doubtful = ((above - here <= margin) | (here - below <= margin)).nonzero()[:, 0]
+    r2[doubtful] = refined(x, doubtful, CLOSE).distance[:, K - 1]
+    return r2
+
+
 @remembered
 def nearest(x: Float[Tensor, "n F"], keep: int) -> Nearest:
     """The `keep` nearest other samples of each (all others, where they are fewer; WIDE at most)."""
+    return refined(x, torch.arange(len(x)), keep)
+
+
+def refined(x: Float[Tensor, "n F"], rows: Int[Tensor, " r"], keep: int) -> Nearest:
+    """`nearest`, of some rows alone."""
     found = candidates(x, min(max(keep, CLOSE), WIDE))
-    n, keep = len(x), min(keep, len(x) - 1)
-    _, norm = about_its_mean(x)
-    certain = found.distance[:, keep - 1].double() - slack(x.shape[1]) * (norm + norm.max()).double()
-    distance, index = settled(x, torch.arange(n), found.which[:, :keep])
+    n, keep, (_, norm) = len(x), min(keep, len(x) - 1), about_its_mean(x)
+    certain = found.distance[rows, keep - 1].double() - slack(x.shape[1]) * (norm[rows] + norm.max()).double()
+    distance, index = settled(x, rows, found.which[rows, :keep])
     if keep == n - 1:
         return Nearest(distance, index)
     distance[distance > certain[:, None]] = torch.inf
     again = (distance.isfinite().sum(1) < keep - keep // 3).nonzero()[:, 0]  # too many as near as the last: copies
-    for rows in (again[part] for part in parts(len(again), n)):
-        d = squared_distances(x[rows] - x.mean(0), x - x.mean(0)).scatter_(1, rows[:, None], torch.inf)
-        distance[rows], index[rows] = settled(x, rows, d.topk(keep, largest=False).indices)
+    for some in (again[part] for part in parts(len(again), n)):
+        at = rows[some]
+        d = squared_distances(x[at] - x.mean(0), x - x.mean(0)).scatter_(1, at[:, None], torch.inf)
+        distance[some], index[some] = settled(x, at, d.topk(keep, largest=False).indices)
     return Nearest(distance, index)
 
 
