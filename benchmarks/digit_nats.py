@@ -1,10 +1,10 @@
 """Exact nats of the test split under a run whose family has a likelihood: by label, with no label, and over all labels.
 
-python benchmarks/digit_nats.py RUN [--most 10000] [--threads 2]
+python benchmarks/digit_nats.py RUN [--most 10000] [--threads 2] [--marginal]
 
     given      -log p(x | y), y the sample's own label
     unasked    -log p(x) of the network that was trained with the label hidden now and then
-    marginal   -log sum_y p(y) p(x | y), p(y) the shares of labels in training: a proper likelihood of x alone
+    marginal   -log sum_y p(y) p(x | y) with the shares of labels in training, a proper likelihood of x; where asked for
 
 Means over samples of the averaged weights, with the standard error of the mean. The codec's rounding decides what x is:
 with `rounding=nearest` and two levels a threshold at half, with `rounding=drawn` one fixed draw for each digit.
@@ -29,6 +29,7 @@ def main() -> None:
     arguments.add_argument("run")
     arguments.add_argument("--most", type=int, default=10_000)
     arguments.add_argument("--threads", type=int, default=2)
+    arguments.add_argument("--marginal", action="store_true")
     asked = arguments.parse_args()
     run = Run.load(asked.run)
     model, step = load_model(run)
@@ -41,11 +42,11 @@ def main() -> None:
         for start in range(0, min(asked.most, len(test)), BATCH):
             stored, labels = test.rows(range(start, min(start + BATCH, len(test))))
             x = run.spec.widen(stored)
-            every = [model.log_prob(x, from_labels([k] * len(x), run.cond)).double() for k in range(run.cond.width)]
+            found["given"].append(-model.log_prob(x, from_labels(labels, run.cond)).double())
             found["unasked"].append(-model.log_prob(x, from_labels([None] * len(x), run.cond)).double())
-            if every:
-                by_label = torch.stack(every, 1)
-                found["given"].append(-by_label.gather(1, labels[:, None])[:, 0])
+            if asked.marginal:
+                every = [from_labels([k] * len(x), run.cond) for k in range(run.cond.width)]
+                by_label = torch.stack([model.log_prob(x, cond).double() for cond in every], 1)
                 found["marginal"].append(-(by_label + prior).logsumexp(1))
     told: dict[str, object] = {"run": str(run.path), "family": run.card.family, "step": step,
                                "codec": run.card.codec_config}  # fmt: skip

@@ -155,7 +155,7 @@ def test_what_lies_six_symbols_back_is_learned_where_it_is_in_sight_and_only_the
 
 
 def test_numb_units_are_said_and_a_healthy_training_hears_nothing() -> None:
-    for lr, expected in ((0.02, set()), (20.0, {"dead-units"})):
+    for lr, expected in ((0.04, set()), (20.0, {"dead-units"})):
         torch.manual_seed(0)
         model = WaveNet(Tokens(12, 2), NOTHING, Config(width=16, depth=3, lr=lr))
         told = trained(model, echoes, 60)

@@ -105,7 +105,7 @@ class Pixels(Codec[np.ndarray]):
         scaled = picture.astype(np.int64) * (self.config.levels - 1)
         if self.config.rounding == "nearest":
             return ((scaled + 127) // 255).astype(np.uint8)
-        seed = int.from_bytes(hashlib.sha256(np.ascontiguousarray(picture)).digest()[:8], "little")
+        seed = int.from_bytes(hashlib.sha256(picture.tobytes()).digest()[:8], "little")
         return ((scaled + np.random.default_rng(seed).integers(0, 255, picture.shape)) // 255).astype(np.uint8)
 
     def decode(self, x: Integer[Tensor, " L"]) -> np.ndarray:

@@ -42,7 +42,7 @@ class Config(BaseModel, frozen=True, extra="forbid"):
         default=0.1, ge=0, lt=1, description="share of samples trained without their label, for guidance"
     )
     optimizer: Literal["muon", "adamw"] = Field(default="muon", description="how the hidden matrices step")
-    lr: float = Field(default=0.02, gt=0, description="learning rate of Muon; AdamW takes an eighth")
+    lr: float = Field(default=0.04, gt=0, description="learning rate of Muon; AdamW takes an eighth")
     weight_decay: float = Field(default=0.0, ge=0, description="decoupled, on matrices")
 
 
@@ -148,10 +148,10 @@ class WaveNet(Family):
     def presets(cls, spec: Tokens) -> list[Preset]:
         """Sizes in tokens: (width, stacks, a batch, how many before it beats the size below)."""
         sizes = [
-            (32, 1, 4_000, 0),
-            (48, 2, 6_000, 3_000_000),
-            (64, 3, 8_000, 20_000_000),
-            (128, 3, 16_000, 100_000_000),
+            (32, 1, 6_000, 0),
+            (48, 2, 8_000, 6_000_000),
+            (64, 3, 12_000, 30_000_000),
+            (128, 3, 24_000, 200_000_000),
         ]
         return [
             Preset(

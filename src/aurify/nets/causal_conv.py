@@ -60,7 +60,7 @@ class CausalConv(nn.Module):
         for layer in self.matrices:
             nn.init.normal_(layer.weight, std=layer.in_features**-0.5)
         nn.init.normal_(self.skip.weight, std=2 * self.skip.in_features**-0.5)  # a gate is half open at first
-        for layer in (*self.taps, self.skip, self.hidden, self.head):
+        for layer in (*linears(self.taps), self.skip, self.hidden, self.head):
             nn.init.zeros_(layer.bias)
         nn.init.zeros_(self.head.weight)
         if self.told is not None:
@@ -69,7 +69,7 @@ class CausalConv(nn.Module):
     @property
     def matrices(self) -> list[nn.Linear]:
         """Layers between hidden activations."""
-        return [m for m in (*self.taps, *self.residual, self.skip, self.hidden) if isinstance(m, nn.Linear)]
+        return [*linears(self.taps), *linears(self.residual), self.skip, self.hidden]
 
     def embed(self, tokens: Int[Tensor, "B T"]) -> Float[Tensor, "B T C"]:
         h = self.embedding(tokens)
@@ -95,6 +95,10 @@ class CausalConv(nn.Module):
                 h = h + self.residual[i](gated[-1])
         y = self.skip(torch.cat(gated, -1))
         return self.head(F.relu(self.hidden(F.relu(y)))), torch.stack(numb).amax()
+
+
+def linears(modules: nn.ModuleList) -> list[nn.Linear]:
+    return [m for m in modules if isinstance(m, nn.Linear)]
 
 
 def delayed(h: Float[Tensor, "B T C"], d: int) -> Float[Tensor, "B T C"]:
