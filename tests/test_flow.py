@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from aurify.cond import Cond, CondSpec, from_labels
-from aurify.families.flow import PATHS, Config, Flow, Options
+from aurify.diffusion import PATHS, Mix
+from aurify.families.flow import Config, Flow, Options
 from aurify.rng import BatchRng, SampleRng
 from aurify.spec import Grid
 from test_solvers import MEAN, SPREAD, exact_velocity, moments
@@ -18,18 +19,18 @@ def optimal(flow):
     """What the network should put out for Gaussian data, whatever it predicts."""
     path, prediction = flow.path, flow.config.prediction
 
-    def predict(x, t, cond):
-        t = t[:, None]
+    def predict(x, t, cond, h=None):
+        t = t.reshape(-1, 1)
         mean, std = moments(path, t)
         z = (x - mean) / std**2
         x_1, x_0 = MEAN + path.alpha(t) * SPREAD**2 * z, path.sigma(t) * z
-        return {"data": x_1, "noise": x_0, "velocity": path.d_alpha(t) * x_1 + path.d_sigma(t) * x_0}[prediction]
+        return Mix.at(path, prediction, t, 2).target(x_1, x_0)
 
     return predict
 
 
 @pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("prediction", ["velocity", "data", "noise"])
+@pytest.mark.parametrize("prediction", ["velocity", "data", "noise", "edm"])
 def test_every_path_and_prediction_is_the_one_field(path, prediction, monkeypatch):
     flow = Flow(ROW, CondSpec(), Config(width=8, path=path, prediction=prediction)).double()
     monkeypatch.setattr(flow, "predict", optimal(flow))

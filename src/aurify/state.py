@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aurify import checkpoint, divergence
+from aurify import checkpoint, divergence, posthoc
 from aurify.family import Family, Phase
 from aurify.quality import Quality
 from aurify.rng import derive
@@ -25,6 +25,7 @@ class State:
     phases: list[Phase]
     optimizers: dict[str, torch.optim.Optimizer]
     ema: list[Tensor]
+    powers: dict[str, list[Tensor]] = field(default_factory=dict)  # averages of `posthoc`, where they are kept
     step: int = 0
     skipped: int = 0
     rollbacks: int = 0
@@ -51,7 +52,8 @@ def build(run: Run, target: torch.device) -> State:
     for optimizer in optimizers.values():
         for params in optimizer.param_groups:
             params["initial_lr"] = params["lr"]
-    return State(model, phases, optimizers, [p.detach().clone() for p in model.parameters()])
+    powers = posthoc.begun(list(model.parameters())) if run.training.posthoc else {}
+    return State(model, phases, optimizers, [p.detach().clone() for p in model.parameters()], powers)
 
 
 def seed_everything(seed: int) -> None:
@@ -84,6 +86,7 @@ def snapshot(state: State) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]
     tensors = {
         "model": dict(state.family.state_dict()),
         "ema": dict(zip(names, state.ema, strict=True)),
+        **{group: dict(zip(names, values, strict=True)) for group, values in state.powers.items()},
         "optimizer": {},
     }
     facts: dict[str, Any] = {"optimizers": {}}
@@ -106,6 +109,9 @@ def restore(run: Run, state: State, found: checkpoint.Loaded) -> None:
         state.family.load_state_dict(found.tensors["model"])
         for mine, (name, _) in zip(state.ema, state.family.named_parameters(), strict=True):
             mine.copy_(found.tensors["ema"][name])
+        for group, values in state.powers.items():
+            for mine, (name, _) in zip(values, state.family.named_parameters(), strict=True):
+                mine.copy_(found.tensors[group][name])
         for name, optimizer in state.optimizers.items():
             mark = f"{name}/"
             flat = {k.removeprefix(mark): v for k, v in found.tensors["optimizer"].items() if k.startswith(mark)}

@@ -114,7 +114,7 @@ def counts(n: int, p: float, tail: float) -> tuple[int, int]:
 
 def attack_of(model: Family) -> str:
     """Which attack suits a family: its likelihood, its loss, or, where a loss is a game's, distance."""
-    if type(model).log_prob is not Family.log_prob:
+    if type(model).log_prob is not Family.log_prob and not model.slow_likelihood:
         return "likelihood"
     return "loss" if len(model.phases()) == 1 else "distance to the nearest generated sample"
 

@@ -8,17 +8,20 @@ from aurify.nets.unet import Fourier
 
 
 class Mlp(nn.Module):
-    """f(x, t, vector) -> row of x's shape: `blocks` residual blocks modulated by the time and the condition."""
+    """f(x, t, vector) -> row: `blocks` residual blocks modulated by the time and the condition.
 
-    def __init__(self, channels: int, width: int, blocks: int, vector: int = 0):
+    out: numbers that it puts out; None: as many as come in.
+    """
+
+    def __init__(self, channels: int, width: int, blocks: int, vector: int = 0, out: int | None = None):
         super().__init__()
-        self.stem, self.head = nn.Linear(channels, width), nn.Linear(width, channels)
+        self.stem, self.head = nn.Linear(channels, width), nn.Linear(width, out or channels)
         self.time = nn.Sequential(Fourier(width), nn.Linear(width, width))
         self.label = nn.Linear(vector, width, bias=False) if vector else None
         self.blocks = nn.ModuleList(MlpBlock(width) for _ in range(blocks))
         nn.init.zeros_(self.head.weight)
 
-    def forward(self, x: Float[Tensor, "B C"], t: Float[Tensor, " B"], vector: Tensor | None) -> Float[Tensor, "B C"]:
+    def forward(self, x: Float[Tensor, "B C"], t: Float[Tensor, " B"], vector: Tensor | None) -> Float[Tensor, "B O"]:
         e = self.time(t)
         if self.label is not None and vector is not None:
             e = e + self.label(vector)

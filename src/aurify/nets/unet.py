@@ -19,7 +19,7 @@ CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 
 
 class UNet(nn.Module):
-    """f(x, t, vector) -> grid of x's shape.
+    """f(x, t, vector) -> grid of x's size.
 
     Args:
         channels: of the sample.
@@ -29,7 +29,7 @@ class UNet(nn.Module):
         blocks: residual blocks a level and side.
         patch: places per side folded into channels before the first level (1: none).
         vector: width of the condition vector, 0 for none.
-        attention: self-attention at the lowest level.
+        out: channels that it puts out; None: as many as come in.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class UNet(nn.Module):
         blocks: int = 1,
         patch: int = 1,
         vector: int = 0,
-        attention: bool = True,
+        out: int | None = None,
     ):
         super().__init__()
         self.ndim, self.patch, self.levels = ndim, patch, len(multiples)
@@ -61,21 +61,19 @@ class UNet(nn.Module):
             if i + 1 < len(widths):
                 self.down.append(Down(ndim, w))
                 skips.append(w)
-        self.middle = nn.ModuleList(
-            [Block(ndim, w, w, embed), *([Attention(w)] if attention else []), Block(ndim, w, w, embed)]
-        )
+        self.middle = nn.ModuleList([Block(ndim, w, w, embed), Attention(w), Block(ndim, w, w, embed)])
         for i, w_next in reversed(list(enumerate(widths))):
             for _ in range(blocks + 1):
                 self.up.append(Block(ndim, w + skips.pop(), w_next, embed))
                 w = w_next
             if i:
                 self.up.append(Up(ndim, w))
-        self.norm, self.head = norm(w), conv(ndim, w, folded)
+        self.norm, self.head = norm(w), conv(ndim, w, (out or channels) * patch**ndim)
         nn.init.zeros_(self.head.weight)
 
     def forward(
         self, x: Float[Tensor, "B C *grid"], t: Float[Tensor, " B"], vector: Tensor | None
-    ) -> Float[Tensor, "B C *grid"]:
+    ) -> Float[Tensor, "B O *grid"]:
         size = x.shape[2:]
         h = self.stem(fold(padded(x, self.patch * 2 ** (self.levels - 1)), self.patch))
         e = self.time(t)
