@@ -127,3 +127,19 @@ def test_bernoulli_samples_are_probabilities_or_black_and_white():
 def test_the_weighted_bound_takes_no_other_weights():
     with pytest.raises(ValueError, match="importance > 1"):
         Config(importance=5, beta=0.5)
+
+
+def test_muon_steps_the_inner_filters_and_adamw_the_rest():
+    model = built(PICTURE, layers=2, optimizer="muon", lr=3e-3)
+    (phase,) = model.phases()
+    optimizer = phase.optimizer(phase.params)
+    inner, outer = optimizer.param_groups
+    assert inner["orthogonal"] and all(p.ndim == 4 for p in inner["params"]) and inner["lr"] == 5 * outer["lr"]
+    assert sorted(map(id, inner["params"] + outer["params"])) == sorted(map(id, model.parameters()))
+    x, losses = PICTURE.like(BatchRng(0, 16)), []
+    for step in range(40):
+        optimizer.zero_grad()
+        losses.append(model.loss(x, Cond(), "vae", BatchRng(step, 16))["loss"])
+        losses[-1].backward()
+        optimizer.step()
+    assert float(losses[-1].detach()) < 0.9 * float(losses[0].detach())

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from aurify import cond as conds
 from aurify.cond import Cond, CondSpec
 from aurify.family import Family, Params, Phase, Preset
+from aurify.muon import Muon
 from aurify.nets.conv import pyramid
 from aurify.nets.ladder import Ladder
 from aurify.nets.unet import channels_last
@@ -50,7 +51,8 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     depth: int = Field(default=1, ge=0, description="residual blocks a level and side; 0: everything linear")
     patch: int = Field(default=1, ge=1, description="places per side folded into channels before the first level")
     drop: float = Field(default=0.1, ge=0, lt=1, description="share of training samples whose label is hidden")
-    lr: float = Field(default=2e-3, gt=0, description="learning rate of AdamW")
+    optimizer: Literal["adamw", "muon"] = Field(default="adamw", description="how the hidden filters step")
+    lr: float = Field(default=2e-3, gt=0, description="learning rate of AdamW; Muon takes five times that")
 
     @model_validator(mode="after")
     def one_bound(self) -> "Config":
@@ -94,7 +96,15 @@ class Vae(Family):
         return [Phase("vae", list(self.parameters()), self.optimizer)]
 
     def optimizer(self, params: Params) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(params, lr=self.config.lr, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
+        """Muon, where asked for, steps what maps features to features; AdamW steps the rest."""
+        lr = self.config.lr
+        if self.config.optimizer == "adamw":
+            return torch.optim.AdamW(params, lr=lr, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
+        inner = (self.net.up, self.net.down, self.net.wide, self.net.thin)
+        hidden = [p for part in inner for p in part.parameters() if p.ndim > 1]
+        others = [p for p in params if all(p is not h for h in hidden)]
+        groups = [{"params": hidden, "lr": 5 * lr, "orthogonal": True}, {"params": others, "lr": lr}]
+        return Muon([g for g in groups if g["params"]])
 
     def loss(self, x: Tensor, cond: Cond, phase: str, rng: Rng) -> dict[str, Tensor]:
         """The negative bound a number of the sample; in nats a sample `bound`, `distortion` and the layers' `kl`."""
