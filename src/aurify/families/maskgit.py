@@ -210,8 +210,8 @@ class MaskGit(Family):
         asked, *free = self.logits(seen.repeat(twice, 1), extra).chunk(twice)
         logits = free[0] + options.guidance * (asked - free[0]) if free else asked
         logits = logits.nan_to_num(nan=-torch.inf, neginf=-torch.inf)  # what cannot be, less what cannot be
-        if options.fill and self.spec.end is not None and self.spec.variable:
-            logits[..., self.spec.end] = -torch.inf  # as long as it was said to be
+        if options.fill and self.spec.end is not None:
+            logits[..., self.spec.end] = -torch.inf  # a gap is as long as it was said to be
         return logits
 
     def score(self, logits: Tensor, drawn: Tensor, v: Tensor, options: Options, left: float) -> Tensor:
@@ -235,6 +235,8 @@ class MaskGit(Family):
     def refuse(self, options: Options) -> None:
         """Raises UserError for gaps that no sample can have."""
         spec = self.spec
+        if HIDDEN not in options.fill:
+            raise UserError('there is no gap to fill: write _ for each symbol to be found, as in --fill "to be, ___"')
         if options.prefix or options.length:
             raise UserError("what is to be filled in says where it begins and how long it is: no prefix or length")
         if not spec.stream and len(options.fill) > spec.length:
