@@ -53,14 +53,14 @@ def by_orders(model: Transformer, x: Tensor) -> Tensor:
     return total
 
 
-@pytest.mark.parametrize("spec", TINY, ids=str)
+@pytest.mark.parametrize("spec", TINY[1:3], ids=str)
 def test_the_probabilities_of_all_samples_sum_to_one(spec: Tokens) -> None:
     assert by_orders(masked(spec), everything(spec)).sum().item() == pytest.approx(1, abs=1e-5)
 
 
-@pytest.mark.parametrize("spec", TINY, ids=str)
+@pytest.mark.parametrize("spec", TINY[1:], ids=str)
 def test_samples_come_as_often_as_the_mean_over_orders_says(spec: Tokens) -> None:
-    model, n, x = masked(spec), 4000, everything(spec)
+    model, n, x = masked(spec), 1500, everything(spec)
     samples = model.sample(Cond(), SampleRng(5, range(n)), EXACT)
     assert spec.contains(samples)
     same = (samples[:, None] == x).all(-1)
@@ -72,7 +72,7 @@ def test_samples_come_as_often_as_the_mean_over_orders_says(spec: Tokens) -> Non
     assert chi_square < freedom + 5 * math.sqrt(2 * freedom)
 
 
-@pytest.mark.parametrize("spec", TINY[:2], ids=str)
+@pytest.mark.parametrize("spec", TINY[1:2], ids=str)
 def test_the_bound_is_its_definition_and_lies_below_the_likelihood(spec: Tokens) -> None:
     model, x = masked(spec), everything(spec)
     m = lengths(spec, x)
@@ -87,10 +87,10 @@ def test_the_bound_is_its_definition_and_lies_below_the_likelihood(spec: Tokens)
                 exact[row] += sum(log_p[i, x[row, i]] for i in hidden) / k / len(subsets)  # size/k, k one of size
     if spec.variable:
         exact += model.length_logits(None, None, 1).log_softmax(-1)[0, m]
-    rng = BatchRng(0, 3000 * len(x))
-    many = x.repeat(3000, 1)
-    draws = model.bound(many, Cond(), rng.uniform(), rng.uniform(spec.length)).view(3000, -1)
-    error = draws.std(0) / math.sqrt(3000)
+    rng = BatchRng(0, 400 * len(x))
+    many = x.repeat(400, 1)
+    draws = model.bound(many, Cond(), rng.uniform(), rng.uniform(spec.length)).view(400, -1)
+    error = draws.std(0) / math.sqrt(400)
     assert ((draws.mean(0) - exact).abs() < 5 * error + 1e-5).all()
     assert (exact <= by_orders(model, x).log() + 1e-5).all()
     assert (model.log_prob(x, Cond()) - exact).abs().mean() < 1

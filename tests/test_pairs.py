@@ -59,7 +59,7 @@ def test_the_probabilities_of_all_samples_sum_to_one_whatever_the_text(kv_heads:
 
 
 def test_samples_come_as_often_as_log_prob_says_given_their_text() -> None:
-    model, n, x = make(SPEC, ASKS), 3000, everything(SPEC)
+    model, n, x = make(SPEC, ASKS), 1500, everything(SPEC)
     cond = rows(asked(1, [1]), [0] * n)
     samples = model.sample(cond, SampleRng(5, range(n)), Options())
     counts = (samples[:, None] == x).all(-1).sum(0)
@@ -108,7 +108,7 @@ def test_guidance_follows_its_equation() -> None:
 # Texts that tell nothing
 
 
-def learned(symbols: Tensor, x: Tensor, steps: int = 150) -> list[tuple[str, str]]:
+def learned(symbols: Tensor, x: Tensor, steps: int = 70) -> list[tuple[str, str]]:
     """Trains a toy on these pairs; what it notices, each kind once."""
     torch.manual_seed(0)
     cond = CondSpec((), TEXT)
@@ -128,7 +128,7 @@ def learned(symbols: Tensor, x: Tensor, steps: int = 150) -> list[tuple[str, str
 
 
 def test_texts_that_belong_to_other_samples_are_noticed_and_right_ones_are_not(monkeypatch: Any) -> None:
-    monkeypatch.setattr(transformer, "PATIENCE", 150)
+    monkeypatch.setattr(transformer, "PATIENCE", 70)
     x = everything(SPEC)[(BatchRng(0, 400).uniform() * 31).long()]
     right = torch.where(SPEC.mask(x), x, 4)
     right = torch.cat((right, torch.full((400, 2), 4)), 1)
@@ -142,10 +142,10 @@ def test_texts_that_belong_to_other_samples_are_noticed_and_right_ones_are_not(m
 
 
 def write_pairs(path: Any, n: int = 400, seed: int = 0) -> dict[str, str]:
-    """Words of the letters a to e, and the same words backwards in capitals."""
+    """Words of the letters a to d, and the same words backwards in capitals."""
     rng, found = np.random.default_rng(seed), {}
     while len(found) < n:
-        word = "".join(rng.choice(list("abcde"), rng.integers(3, 7)))
+        word = "".join(rng.choice(list("abcd"), rng.integers(2, 6)))
         found[word] = word[::-1].upper()
     with open(path, "w", newline="") as file:
         writer = csv.writer(file)
@@ -224,9 +224,9 @@ TINY = ["--set", "width=32", "--set", "depth=2", "--set", "heads=2", "--set", "b
 def pairs(tmp_path_factory: Any) -> tuple[Run, dict[str, str]]:
     """A run that has learned to spell backwards in capitals."""
     folder = tmp_path_factory.mktemp("pairs")
-    known = write_pairs(folder / "pairs.csv", 900)
-    settings = {"width": 48, "depth": 2, "heads": 2, "batch": 64, "ema": 0, "source_depth": 1}
-    wish = recipes.Wish(str(folder / "pairs.csv"), "transformer", steps=300, out=str(folder / "run"), settings=settings)
+    known = write_pairs(folder / "pairs.csv", 700)
+    settings = {"width": 32, "depth": 2, "heads": 2, "batch": 32, "ema": 0, "source_depth": 1}
+    wish = recipes.Wish(str(folder / "pairs.csv"), "transformer", steps=150, out=str(folder / "run"), settings=settings)
     run, _ = recipes.prepare(wish)
     list(loop.train(run))
     return run, known
@@ -246,11 +246,11 @@ def test_held_out_words_are_spelt_backwards(pairs: Any, tmp_path: Any, capsys: A
 
 def test_order_and_records_are_kept_and_a_text_alone_is_the_same(pairs: Any, capsys: Any) -> None:
     run, _ = pairs
-    words = ["abc", "ddde", "bead"]
+    words = ["abc", "dddc", "bad"]
     many = list(sample(run, 3, seed=2, text=words))
     assert [made.record["text"] for made in many] == words
     assert next(sample(run, 1, seed=2, text="abc")).native == many[0].native
-    assert next(sample(run, 1, seed=2, first=1, text="ddde")).native == many[1].native
+    assert next(sample(run, 1, seed=2, first=1, text="dddc")).native == many[1].native
     arguments = [part for word in words for part in ("--text", word)]
     _, said, _ = aurify(capsys, "sample", run.path, "--seed", 2, "--json", *arguments)
     assert [json.loads(line)["text"] for line in said.splitlines()] == [made.native for made in many]
@@ -277,7 +277,7 @@ def test_previews_and_figures_are_led_by_held_out_texts(pairs: Any) -> None:
 
 def test_mistakes_are_said_in_one_sentence(pairs: Any, tmp_path: Any, capsys: Any) -> None:
     run, _ = pairs
-    assert "longer than the" in refused(capsys, "sample", run.path, "--text", "abcde" * 30)
+    assert "longer than the" in refused(capsys, "sample", run.path, "--text", "abcd" * 30)
     assert "never read" in refused(capsys, "sample", run.path, "--text", "abc%")
     assert "empty" in refused(capsys, "sample", run.path, "--text", "")
     (tmp_path / "t.txt").write_text("abc\n\nabd\n")
