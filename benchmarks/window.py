@@ -71,6 +71,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--window", type=int, default=256)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--lengths", default="512,1024,2048,4096")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
@@ -78,10 +79,10 @@ def main() -> None:
         x = Tokens(length, VOCAB, stream=True).like(BatchRng(0, max(1, TOKENS // length)))
         ours, full = model(length, asked.window), model(length, None)
         row = {"length": length, "window": asked.window, "kept_mib": [round(kept(m, x) / 2**20) for m in (ours, full)]}
-        found = compare(step(ours, x), step(full, x), asked.threads, rounds=3)
+        found = compare(step(ours, x), step(full, x), asked.threads, asked.rounds, warmups=1)
         print(json.dumps(row | {"what": "training step"} | found.json()), flush=True)
         (write, cache), (write_full, cache_full) = writing(ours), writing(full)
-        found = compare(write, write_full, asked.threads, rounds=3)
+        found = compare(write, write_full, asked.threads, asked.rounds, warmups=1)
         row = {"length": length, "cache_mib": [round(c / 2**20, 2) for c in (cache, cache_full)]}
         print(json.dumps(row | {"what": "16 symbols of 4 rows"} | found.json()), flush=True)
 

@@ -12,7 +12,7 @@ import arithmetic
 from aurify.ancestral import choose
 from aurify.cond import Cond, CondSpec, from_labels
 from aurify.errors import UserError
-from aurify.families.transformer import Config, Options, Transformer
+from aurify.families.transformer import PAYS, Config, Options, Transformer
 from aurify.muon import POLAR_EXPRESS, Muon, orthogonal
 from aurify.nets.decode import Decoding
 from aurify.nets.transformer import Decoder, Sizes, rms_norm, to_qwen3
@@ -337,3 +337,6 @@ def test_presets_grow_from_small_to_large() -> None:
     sizes = [12 * p.config.width**2 * p.config.depth for p in presets]
     assert sizes == sorted(sizes) and 1e5 < sizes[0] < 3e5 and 2.5e7 < sizes[-1] < 4e7
     assert [p.samples for p in presets] == sorted(p.samples for p in presets)
+    assert all(p.config.optimizer == "muon" and p.batch * 128 >= PAYS * p.config.width for p in presets)
+    few = Tokens(16, 100, end=0)
+    assert Transformer.for_data(few, 1000) == {} and Transformer.for_data(few, 9) == {"optimizer": "adamw"}

@@ -12,7 +12,7 @@ hidden: see `any_order`.
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -33,6 +33,7 @@ from aurify.rng import Rng
 from aurify.spec import Spec, Tokens
 
 DRAWS = 16  # of hidden places, of `log_prob` where the objective is masked
+PAYS = 3  # symbols a step for each unit of width from which on Muon pays: below, a step costs more than it saves
 FAINT = 0.02  # nats a symbol: a text that tells less tells nothing
 PATIENCE = 200  # logged steps, of some 500 a training, after which telling nothing is no beginning any more
 
@@ -281,7 +282,8 @@ class Transformer(Family):
 
     @classmethod
     def presets(cls, spec: Spec) -> list[Preset]:
-        """Sizes in tokens: (width, depth, heads, a batch, how many before it beats the size below)."""
+        """Sizes in tokens: (width, depth, heads, a batch, how many before it beats the size below). Batches are large
+        enough for Muon: see PAYS."""
         sizes = [
             (64, 4, 2, 800, 0),
             (128, 4, 4, 800, 100_000),
@@ -294,6 +296,12 @@ class Transformer(Family):
             Preset(Config(width=w, depth=d, heads=h), max(4, round(tokens / spec.dims)), need // spec.dims)
             for w, d, h, tokens, need in sizes
         ]
+
+    @classmethod
+    def for_data(cls, spec: Spec, samples: int) -> dict[str, Any]:
+        """AdamW where batches of so few samples hold too few symbols for Muon at the smallest width."""
+        most = max(8, 2 ** (samples.bit_length() - 1))
+        return {} if most * spec.dims >= PAYS * 64 else {"optimizer": "adamw"}
 
     @classmethod
     def toy(cls, spec: Spec) -> Config:
