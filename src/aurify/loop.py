@@ -233,7 +233,7 @@ class Loop:
                 f"Train anew with a lower rate, for example --set lr={self.lr() / 3:.2g}."
             )
         found, told = self.chosen(recovery.before_trouble)
-        skipped = state.skipped
+        skipped, said = state.skipped, list(state.said)  # what was said stays said
         if found is None:
             self.state = fresh = build(self.run, self.device)
             self.look()
@@ -241,7 +241,7 @@ class Loop:
             self.compile()
         else:
             restore(self.run, self.state, found)
-        self.state.rollbacks = times
+        self.state.rollbacks, self.state.said = times, said
         self.state.skipped = skipped + left_at - self.state.step
         back = self.state.step
         text = f"At step {left_at} {why}: back to step {back}, the {left_at - back} batches since are skipped"

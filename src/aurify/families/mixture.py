@@ -49,7 +49,7 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     shrink: float = Field(
         default=0.01, ge=0, description="how far a component's noise is drawn to the data's variance, in components"
     )
-    floor: float = Field(default=0.02, gt=0, description="smallest standard deviation of the noise")
+    floor: float = Field(default=0.0025, gt=0, description="smallest standard deviation of the noise")
     lr: float = Field(default=0.05, gt=0, le=1, description="share of the statistics that a step renews")
 
 
@@ -280,7 +280,7 @@ class Mixture(Family):
     @classmethod
     def presets(cls, spec: Grid) -> list[Preset]:
         rows = [(32, 8, 0), (100, 10, 300_000), (300, 12, 3_000_000), (1000, 16, 30_000_000)]
-        return [Preset(Config(components=k, rank=q), batch=256, samples=n) for k, q, n in rows]
+        return [Preset(Config(components=k, rank=q), batch=512, samples=n) for k, q, n in rows]
 
     @classmethod
     def for_data(cls, spec: Grid, samples: int) -> dict[str, Any]:
