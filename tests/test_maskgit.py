@@ -209,6 +209,7 @@ def test_what_is_given_stays_and_only_the_gaps_are_filled() -> None:
             assert (x[:, 6:] == 4).all() and (spec.end is None or (x[:, :6] != spec.end).all())
 
 
+@pytest.mark.slow
 def test_a_gap_is_filled_from_both_sides() -> None:
     """Palindromes: one half is known from the other, whichever that is."""
     spec = Tokens(4, 6)
