@@ -10,7 +10,7 @@ import threading
 import numpy as np
 import pytest
 
-from aurify import catalog, fetch
+from aurify import catalog, codec, fetch
 from aurify.codecs.image import Image
 from aurify.errors import UserError
 
@@ -190,7 +190,7 @@ def test_an_unknown_name_is_refused_with_the_nearest():
 def test_every_entry_says_what_it_is():
     for name, entry in catalog.entries().items():
         assert entry.name == name
-        assert entry.modality in ("image", "text")
+        assert entry.modality in codec.names()
         assert min(map(len, (entry.title, entry.licence, entry.source))) > 10
         assert all(len(h) == 64 for _, h in entry.hashes)
 
@@ -262,3 +262,21 @@ def test_a_member_that_is_too_large_is_refused_before_it_is_read(tmp_path):
     assert dict(fetch.members(path, lambda name: name == "small", limit=10)) == {"small": b"1"}
     with pytest.raises(UserError, match="larger"):
         list(fetch.members(path, lambda name: True, limit=10))
+
+
+# Penguins
+
+
+def test_penguins_are_one_table_of_real_birds(tmp_path, home, monkeypatch):
+    rows = "species,island,sex\nAdelie,Dream,NA\nGentoo,Biscoe,male\n"
+    files = {
+        "palmerpenguins/data/penguins.csv": rows,
+        "palmerpenguins/data/penguins-raw.csv": "no",
+        "setup.py": "boom()",
+    }
+    packed = archive({f"palmerpenguins-0.1.6/{name}": text.encode() for name, text in files.items()})
+    keep(home, monkeypatch, "_PENGUINS_PACKAGE", "palmerpenguins-0.1.6.tar.gz", packed)
+    folder = catalog.get("penguins", tmp_path / "penguins")
+    assert (folder / "penguins.csv").read_text() == rows
+    assert sorted(p.name for p in folder.iterdir()) == ["ABOUT.md", "penguins.csv"]
+    assert "CC0" in (folder / "ABOUT.md").read_text()

@@ -35,13 +35,13 @@ def column(codec, name):
     return codec.columns[codec.positions.index(name)]
 
 
-N = 1000
+N = 300
 RNG = np.random.default_rng(0)
 WAGES = np.round(RNG.lognormal(7, 1, N), 2)
 ROWS = rows_of(
     id=list(range(1, N + 1)),
     name=[f"person {i}" for i in range(N)],
-    town=[("Rome", "Oslo", "Lima")[i % 3] if i % 100 else f"village {i}" for i in range(N)],
+    town=[("Rome", "Oslo", "Lima")[i % 3] if i % 30 else f"village {i}" for i in range(N)],
     wage=WAGES.tolist(),
     children=RNG.integers(0, 4, N).tolist(),
     born=[f"19{60 + i % 40}-0{1 + i % 9}-1{i % 9}" for i in range(N)],
@@ -59,24 +59,24 @@ def test_each_column_becomes_what_it_is():
     town, wage, children, born, code, debt = codec.columns
     assert isinstance(town, Category) and set(town.values) == {"Rome", "Oslo", "Lima"} and town.other
     assert town.pooled == 10
-    assert isinstance(wage, Number) and len(wage.bins) == 10 and wage.decimals == 2  # 1000 ** (1 / 3)
+    assert isinstance(wage, Number) and len(wage.bins) == 7 and wage.decimals == 2  # 300 ** (1 / 3)
     assert isinstance(children, Number) and children.bins == ((0,), (1,), (2,), (3,))
     assert isinstance(born, Number) and born.form == "date"
     assert isinstance(code, Category) and "00123" in code.values  # a leading zero is no number's
     assert (
         isinstance(debt, Number) and debt.bins[0] == (0,) and len(debt.bins) < 10
     )  # half of all rows: a bin of its own
-    assert any("wage: numbers in 10 bins" in note for note in codec.notes)
+    assert any("wage: numbers in 7 bins" in note for note in codec.notes)
     assert any("column id is left out" in note for note in codec.notes)
 
 
 def test_bins_hold_about_equally_many_rows_and_a_number_comes_back_within_its_bin():
-    codec = fitted(ROWS, keep=["id"], bins=20)
+    codec = fitted(ROWS, keep=["id"], bins=15)
     assert "id" in codec.positions
     counts = torch.stack([codec.encode(row).long() for row in ROWS])[:, codec.positions.index("wage")].bincount()
-    assert counts.min() > 40 and counts.max() < 60
+    assert counts.min() >= 15 and counts.max() <= 25
     wage = column(codec, "wage")
-    for row in ROWS[:200]:
+    for row in ROWS[:60]:
         once = codec.decode(codec.encode(row).long())
         low, *_, high = wage.bins[wage.encode(row["wage"])]
         assert low <= once["wage"] <= high and low <= row["wage"] <= high
@@ -91,9 +91,9 @@ def test_equal_rows_come_back_equal_and_others_take_many_values():
     x = torch.stack([codec.encode(row).long() for row in ROWS])
     assert codec.decode(x[0]) == codec.decode(x[0].clone())
     wages = {codec.decode(row)["wage"] for row in x}
-    assert len(wages) > 700  # ten bins, but not ten values
+    assert len(wages) > 200  # seven bins, but not seven values
     mean = np.mean([codec.decode(row)["wage"] for row in x])
-    assert mean == pytest.approx(WAGES.mean(), rel=0.1)
+    assert mean == pytest.approx(WAGES.mean(), rel=0.15)
 
 
 def test_what_is_missing_is_a_value_of_its_own():
@@ -283,14 +283,14 @@ def seen(codec, rows):
 
 
 def test_the_column_that_is_off_is_named_first_and_pairs_show_what_columns_hide():
-    rows = rows_of(a=RNG.integers(0, 2, 900).tolist(), b=RNG.integers(0, 3, 900).tolist())
+    rows = rows_of(a=RNG.integers(0, 2, 600).tolist(), b=RNG.integers(0, 3, 600).tolist())
     rows = [{**row, "c": row["a"]} for row in rows]
     codec = fitted(rows)
-    real = Real(*(seen(codec, rows[k : k + 300]) for k in (0, 300, 600)), told="", known=300)
-    biased = [{**row, "b": 0} for row in rows[:300]]
+    real = Real(*(seen(codec, rows[k : k + 200]) for k in (0, 200, 400)), told="", known=200)
+    biased = [{**row, "b": 0} for row in rows[:200]]
     single, _ = column_distances(seen(codec, biased), real, codec.parts, codec.positions)
     assert single[0].name == "b" and single[0].made > 0.6 and single[0].real < 0.15
-    untied = [{**row, "c": other["a"]} for row, other in zip(rows[:300], rows[300:], strict=False)]
+    untied = [{**row, "c": other["a"]} for row, other in zip(rows[:200], rows[200:], strict=False)]
     single, double = column_distances(seen(codec, untied), real, codec.parts, codec.positions)
     assert all(a.made < 0.15 for a in single)
     assert double[0].name == "a and c" and double[0].made > 0.4 > double[0].real
@@ -299,7 +299,7 @@ def test_the_column_that_is_off_is_named_first_and_pairs_show_what_columns_hide(
 
 def test_the_plain_baseline_of_a_table_draws_whole_columns():
     codec = fitted(ROWS)
-    train = seen(codec, ROWS[:400])
+    train = seen(codec, ROWS[:100])
     (made,) = plain(train, 200, 0, codec.parts).values()
     whole = {tuple(row) for part in [train.grid[:, :4]] for row in part.tolist()}
     assert codec.parts[0] == 4 and {tuple(row) for row in made.grid[:, :4].tolist()} <= whole

@@ -101,7 +101,8 @@ def planted(train: Samples, seed: int, n: int = PLANTED) -> dict[str, Samples]:
     if source.texts is not None:
         edited = edited_texts(source.texts, np.random.default_rng(derive("planted", seed)))
         return {kind: Samples(made, None, source.labels, source.names) for kind, made in edited.items()}
-    grids = edited_grids(source.grid, generator)
+    rows = isinstance(source.natives[0], dict)  # of a table: a cell is equal or it is another
+    grids = {PLAIN: source.grid} if rows else edited_grids(source.grid, generator)
     return {kind: Samples(source.natives, x, source.labels, source.names) for kind, x in grids.items()}
 
 

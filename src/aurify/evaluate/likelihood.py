@@ -63,7 +63,7 @@ def sizes(run: Run, part: Samples, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def of_columns(run: Run, train: Samples, samples: Samples) -> Tensor:
-    """The same rows of columns that know nothing of each other: shares of the training rows, one added to each count."""
+    """The same rows of columns that know nothing of each other: shares of training rows, one added to each count."""
     assert isinstance(run.spec, Tokens) and run.spec.sizes is not None
     known, x = stored(run, train), stored(run, samples)
     counts = [torch.bincount(known[:, j], minlength=r).double() + 1 for j, r in enumerate(run.spec.sizes)]
