@@ -36,7 +36,7 @@ STEPS = 5  # of EM, after which both must be at the same likelihood
 
 def ours(states: int, symbols: int, length: int) -> Hmm:
     torch.manual_seed(0)
-    config = Config(states=states, power=0.0, prior=0.0, drop=0.0)
+    config = Config(states=states, prior=0.0, drop=0.0)
     return Hmm(Tokens(length, symbols), CondSpec(), config).double()
 
 

@@ -8,14 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-import toys
 from aurify.cond import Cond, CondSpec, from_labels
 from aurify.counting import Counting
-from aurify.events import Notice
 from aurify.families.hmm import PATIENCE, Config, Hmm
-from aurify.loop import train
 from aurify.nets.forward_backward import Chain, Filter, log_likelihood, viterbi
 from aurify.rng import BatchRng, SampleRng
+from aurify.run import Run
 from aurify.sample import load_model
 from aurify.spec import Tokens
 from test_cli import aurify, refused
@@ -26,10 +24,12 @@ LABELS, NOTHING = CondSpec(("a", "b", "c")), CondSpec()
 
 def make(spec: Tokens, cond: CondSpec = NOTHING, seed: int = 0, **config: Any) -> Hmm:
     torch.manual_seed(seed)
-    return Hmm(spec, cond, Config(**{"states": 3, "power": 0.0, "prior": 0.0, "drop": 0.0} | config)).double()
+    return Hmm(spec, cond, Config(**{"states": 3, "prior": 0.0, "drop": 0.0} | config)).double()
 
 
-def fit(model: Hmm, x: Tensor, steps: int, batch: int = 0, cond: Cond | None = None) -> list[float]:
+def fit(
+    model: Hmm, x: Tensor, steps: int, batch: int = 0, cond: Cond | None = None, decay: bool = False
+) -> list[float]:
     """The loop in short, in batches of the rows that come next; the loss of each step."""
     (phase,) = model.phases()
     optimizer, losses = phase.optimizer(phase.params), []
@@ -40,6 +40,7 @@ def fit(model: Hmm, x: Tensor, steps: int, batch: int = 0, cond: Cond | None = N
         out = model.loss(x[rows], part, phase.name, BatchRng(step, batch))
         optimizer.zero_grad()
         out["loss"].backward()
+        optimizer.param_groups[0]["lr"] = 1 - step / steps if decay else 1.0
         optimizer.step()
         losses.append(out["loss"].item())
     return losses
@@ -174,13 +175,15 @@ def test_em_never_lowers_the_likelihood(spec: Tokens) -> None:
 
 
 def test_a_planted_chain_is_found_again() -> None:
-    """The likelihood of unseen samples is nearly that of the truth, and the likeliest states are the true ones."""
+    """The likelihood of unseen samples is nearly that of the truth, and the likeliest states are the true ones. A start
+    from anywhere climbs another hill; several, tried first, find this one."""
     truth, x = planted()
-    model = make(truth.spec, seed=1, prior=1e-5)
-    fit(model, x[:300], 60)
-    held, true = (-m.log_prob(x[300:], Cond()).mean().item() / 30 for m in (model, truth))
-    alone = torch.distributions.Categorical(torch.bincount(x.flatten()).double()).entropy().item()
-    assert true < held < true + 0.05 * (alone - true)
+    lost, model = (make(truth.spec, seed=1, prior=1e-5) for _ in range(2))
+    model.look(x[:300], Cond())
+    fit(model, x[:300], 25)
+    fit(lost, x[:300], 40)
+    held, other, true = (-m.log_prob(x[300:], Cond()).mean().item() / 30 for m in (model, lost, truth))
+    assert true < held < true + 0.01 and other > true + 0.1
     found, real = (m.viterbi(x[300:])[0].flatten() for m in (model, truth))
     right = max((torch.tensor(p)[found] == real).double().mean().item() for p in itertools.permutations(range(3)))
     assert right > 0.9
@@ -189,8 +192,8 @@ def test_a_planted_chain_is_found_again() -> None:
 def test_parts_of_the_data_teach_what_the_whole_teaches() -> None:
     """Stepwise EM: after as many passes it is no worse than EM on all the data, and sooner there."""
     truth, x = planted()
-    stepwise = make(truth.spec, seed=2, power=0.7, prior=1e-5)
-    fit(stepwise, x, 5 * 20, batch=20)
+    stepwise = make(truth.spec, seed=2, prior=1e-5)
+    fit(stepwise, x, 5 * 20, batch=20, decay=True)
     whole = make(truth.spec, seed=2, prior=1e-5)
     fit(whole, x, 5)
     assert stepwise.log_prob(x, Cond()).mean() > whole.log_prob(x, Cond()).mean()
@@ -261,31 +264,33 @@ def test_what_goes_wrong_is_said_and_a_healthy_training_hears_nothing() -> None:
     assert told(make(truth.spec, seed=1, prior=1e-5), x, steps) == []
     loose = torch.randint(6, (200, 30))  # nothing depends on anything: no state has anything to say
     assert told(make(truth.spec, seed=1, prior=1.0), loose, steps) == ["states-alike"]
-    runs = torch.arange(30).repeat(50, 1) % 2  # two symbols in turn need two states, not forty
-    assert told(make(Tokens(30, 3), states=40, prior=1e-6), runs, steps + 60) == ["idle-states"]
+    one = torch.randint(6, (1, 20))  # twenty symbols need no sixty states
+    assert told(make(Tokens(20, 6), states=60, prior=1e-6), one, steps + 50) == ["idle-states"]
 
 
-def test_a_run_by_the_command_line_says_one_sentence_where_data_is_bad(capsys: Any, tmp_path: Any) -> None:
-    """A single text, one letter for ever, one letter alone, one document in many copies."""
-    texts = {"single": ["to be or not to be, that is the question"], "constant": ["aaaa" * 20] * 5, "letter": ["a"]}
-    for name, contents in texts.items():
-        folder = tmp_path / name
-        folder.mkdir()
-        for i, text in enumerate(contents):
-            (folder / f"{i}.txt").write_text(text)
-        command = ("train", folder, "--family", "hmm", "--steps", 3, "--out", tmp_path / f"{name}-run")
-        code, _, said = aurify(capsys, *command, "--set", "states=4")
-        assert code in (0, 2) and "Traceback" not in said, (name, said)
-    assert "states" in refused(capsys, *command[:-1], tmp_path / "none", "--set", "states=0")
-
-
-def test_a_text_s_states_can_be_asked_for(tmp_path: Any) -> None:
-    run = toys.make(toys.write_texts(tmp_path / "data"), "hmm", tmp_path / "run", steps=30, batch=24)
-    events = list(train(run))
-    assert not [e for e in events if isinstance(e, Notice)]
+def test_one_letter_for_ever_is_learned_and_its_states_can_be_asked_for(capsys: Any, tmp_path: Any) -> None:
+    (tmp_path / "data").mkdir()
+    for i in range(5):
+        (tmp_path / "data" / f"{i}.txt").write_text("a" * (60 + i))
+    command = (
+        "train",
+        tmp_path / "data",
+        "--family",
+        "hmm",
+        "--steps",
+        3,
+        "--set",
+        "states=4",
+        "--out",
+        tmp_path / "run",
+    )
+    code, _, said = aurify(capsys, *command)
+    assert code == 0 and "Traceback" not in said, said
+    assert "states" in refused(capsys, *command[:-3], "states=0", "--out", tmp_path / "none")
+    run = Run.load(tmp_path / "run")
     model, _ = load_model(run)
     assert isinstance(model, Hmm)
-    x = run.spec.widen(run.codec.encode("the old bridge"))[None]
+    x = run.spec.widen(run.codec.encode("aaaa"))[None]
     states, log_p = model.viterbi(x)
     assert states.shape == x.shape and (states >= 0).all()
     assert log_p.item() < model.log_prob(x, Cond()).item() < 0

@@ -24,20 +24,19 @@ from aurify.cond import Cond, CondSpec
 from aurify.counting import WANTS, Counting
 from aurify.family import Family, Params, Phase, Preset
 from aurify.nets.forward_backward import Chain, Filter, log_likelihood, viterbi
-from aurify.rng import Rng
+from aurify.rng import BatchRng, Rng
 from aurify.spec import Tokens
 
 ALIKE = 0.01  # nats that a state says about its symbol: below, all states say the same
 IDLE = 0.01  # of its even share of the symbols: a state that has less is not used
 PATIENCE = 25  # logged steps, of some 500 a training, after which this is no beginning any more
+LOOKED, TRIED = 8_000, 15  # symbols that starts are tried on, and steps of each
 
 
 class Config(BaseModel, frozen=True, extra="forbid"):
     states: int = Field(default=64, ge=1, description="hidden states")
-    lr: float = Field(default=1.0, gt=0, le=1, description="weight of a batch beside what is remembered, at first")
-    power: float = Field(
-        default=0.7, ge=0, le=1, description="how fast that falls: (steps + 1) ** -power; 0 for batches of all the data"
-    )
+    starts: int = Field(default=4, ge=1, description="starts that are tried on a part of the data; the best goes on")
+    lr: float = Field(default=1.0, gt=0, le=1, description="weight of a batch beside earlier ones; falls with the rate")
     prior: float = Field(default=1e-6, ge=0, description="pseudo-count of every event, a symbol of the training data")
     drop: float = Field(default=0.1, ge=0, lt=1, description="share of training samples whose label is hidden")
 
@@ -53,6 +52,7 @@ class Hmm(Family):
     Options = Options
     chunk = 4
     wants = WANTS
+    looks = 512
     spec: Tokens
     config: Config
     waited: Tensor
@@ -61,7 +61,8 @@ class Hmm(Family):
         super().__init__(spec, cond, config)
         K, sets = config.states, cond.width + 1 if cond.width else 1
         P, Q = (1, 1) if spec.sizes is None else (max(1, spec.length - 1), spec.length)
-        self.start, self.moves, self.emits = drawn(sets, K), drawn(P, sets, K, K), drawn(Q, K, spec.vocab)
+        shapes = (sets, K), (P, sets, K, K), (Q, K, spec.vocab)
+        self.start, self.moves, self.emits = (nn.Parameter(drawn(*shape)) for shape in shapes)
         self.register_buffer("barrier", barrier(spec), persistent=False)
         self.barrier: Tensor | None
         self.register_buffer("waited", torch.zeros(2, dtype=torch.long))
@@ -71,7 +72,34 @@ class Hmm(Family):
 
     def optimizer(self, params: Params) -> torch.optim.Optimizer:
         config = self.config
-        return Counting(params, lr=config.lr, power=config.power, prior=config.prior)
+        return Counting(params, lr=config.lr, prior=config.prior)
+
+    def look(self, x: Tensor, cond: Cond) -> None:
+        """Goes on with the best of several starts, each after some steps of EM on a part of the data: EM climbs the
+        nearest hill (Rabiner 1989, Section V.C). Every other one begins with states that mostly stay."""
+        every = max(1, x.numel() // LOOKED)
+        x, cond = x[::every], cond.each(lambda slot: slot[::every])
+        tried = [self.tried(x, cond, stay=0.5 * (i % 2)) for i in range(self.config.starts)]
+        with torch.no_grad():
+            for p, best in zip(self.parameters(), min(tried, key=lambda found: found[0])[1], strict=True):
+                p.copy_(best)
+
+    def tried(self, x: Tensor, cond: Cond, stay: float) -> tuple[float, list[Tensor]]:
+        """The loss that a new start comes to, and its parameters there."""
+        params = list(self.parameters())
+        with torch.no_grad():
+            for p in params:
+                p.copy_(drawn(*p.shape, even=0.5 if stay else 1.0))
+            own = torch.eye(self.config.states, device=self.device)
+            self.moves.copy_(((1 - stay) * self.moves.exp() + stay * own).log())
+        optimizer, loss = Counting(params, prior=self.config.prior), torch.tensor(torch.inf)
+        for _ in range(TRIED):
+            optimizer.zero_grad()
+            loss = self.loss(x, cond, "em", BatchRng(0, len(x)))["loss"]
+            loss.backward()
+            optimizer.step()
+        optimizer.zero_grad()
+        return float(loss.detach()), [p.detach().clone() for p in params]
 
     def loss(self, x: Tensor, cond: Cond, phase: str, rng: Rng) -> dict[str, Tensor]:
         """Mean nats a symbol; "weight" is how many symbols. `states`: how many are in use, as the exponential of their
@@ -122,7 +150,7 @@ class Hmm(Family):
     def notices(self, losses: dict[str, float]) -> list[tuple[str, str]]:
         """States that all say the same, and states that nothing needs."""
         K, idle = self.config.states, losses["em/idle"]
-        wrong = torch.tensor([K > 1 and losses["em/said"] < ALIKE, idle > K / 2], device=self.device)
+        wrong = torch.tensor([K > 1 and losses["em/said"] < ALIKE, idle > K / 4], device=self.device)
         self.waited.copy_((self.waited + 1) * wrong)
         alike, unused = (self.waited >= PATIENCE).tolist()
         found = []
@@ -141,10 +169,9 @@ class Hmm(Family):
 
     @classmethod
     def presets(cls, spec: Tokens) -> list[Preset]:
-        """Numbers of states upwards; a batch is some 16,000 symbols."""
+        """Numbers of states upwards; more states take more symbols a batch."""
         sizes = [(16, 0), (32, 50_000), (64, 200_000), (128, 1_000_000), (256, 5_000_000)]
-        batch = max(4, round(16_000 / spec.dims))
-        return [Preset(Config(states=K), batch, symbols // spec.dims) for K, symbols in sizes]
+        return [Preset(Config(states=K), max(4, round(128 * K / spec.dims)), need // spec.dims) for K, need in sizes]
 
     @classmethod
     def for_data(cls, spec: Tokens, samples: int) -> dict[str, Any]:
@@ -153,12 +180,13 @@ class Hmm(Family):
 
     @classmethod
     def toy(cls, spec: Tokens) -> Config:
-        return Config(states=16, power=0.0, prior=1e-4, drop=0.0)
+        return Config(states=16, prior=1e-4, drop=0.0)
 
 
-def drawn(*shape: int) -> nn.Parameter:
-    """Logs of distributions (last axis) drawn evenly from all there are: exponential values, divided by their sum."""
-    return nn.Parameter(torch.empty(shape).exponential_().clamp_min(1e-6).log().log_softmax(-1))
+def drawn(*shape: int, even: float = 1.0) -> Tensor:
+    """Logs of distributions (last axis) drawn evenly from all there are: exponential values, divided by their sum. A
+    lower power of them is nearer to an even one."""
+    return (even * torch.empty(shape).exponential_().clamp_min(1e-6).log()).log_softmax(-1)
 
 
 def normalised(

@@ -34,7 +34,7 @@ DOUBLED = 100  # strings of even counts, from which on a lack of odd ones says t
 
 
 class Config(BaseModel, frozen=True, extra="forbid"):
-    order: int = Field(default=6, ge=1, le=16, description="symbols of the longest strings that are counted")
+    order: int = Field(default=7, ge=1, le=16, description="symbols of the longest strings that are counted")
 
 
 class Ngram(Family):
@@ -116,19 +116,13 @@ class Ngram(Family):
 
     @classmethod
     def presets(cls, spec: Tokens) -> list[Preset]:
-        """Longer strings for more symbols; larger batches too, because each step costs what the table holds."""
-        sizes = [
-            (3, 4_000, 0),
-            (4, 8_000, 30_000),
-            (5, 16_000, 100_000),
-            (6, 32_000, 500_000),
-            (7, 250_000, 20_000_000),
-        ]
-        return [Preset(Config(order=k), max(4, n // spec.dims), need // spec.dims) for k, n, need in sizes]
+        """One: longer strings than the data holds often do no harm, they are only not used. A batch is some 64,000
+        symbols, because each step costs what the table holds."""
+        return [Preset(Config(order=7 if spec.vocab <= 512 else 5), max(4, 64_000 // spec.dims), 0)]
 
     @classmethod
     def toy(cls, spec: Tokens) -> Config:
-        return Config(order=3)
+        return Config(order=2)
 
 
 class Table(nn.Module):
