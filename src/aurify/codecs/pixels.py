@@ -135,8 +135,8 @@ class Pixels(Codec[np.ndarray]):
 
     @classmethod
     def examples(cls, n: int, seed: int) -> list[np.ndarray]:
-        """Grey discs of 8 x 8 pixels: short sequences."""
-        return [pictures.to_mode(disc, "grey") for disc in pictures.discs(n, seed, 8)]
+        """Grey discs of 5 x 5 pixels: short sequences."""
+        return [pictures.to_mode(disc, "grey") for disc in pictures.discs(n, seed, 5)]
 
     @property
     def state(self) -> dict[str, Any]:

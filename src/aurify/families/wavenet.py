@@ -164,7 +164,7 @@ class WaveNet(Family):
 
     @classmethod
     def toy(cls, spec: Tokens) -> Config:
-        return Config(width=16, depth=min(3, in_sight(spec, 1)))
+        return Config(width=16, depth=min(3, in_sight(spec, 1)), optimizer="adamw", lr=0.08)
 
 
 def in_sight(spec: Tokens, stacks: int) -> int:
