@@ -47,7 +47,7 @@ class Config(BaseModel, frozen=True, extra="forbid"):
         default="diagonal", description="variance that the directions leave: each number's own, or one for all"
     )
     shrink: float = Field(
-        default=0.01, ge=0, description="how far a component's noise is drawn to the data's variance, in components"
+        default=0.001, ge=0, description="how far a component's noise is drawn to the data's variance, in components"
     )
     floor: float = Field(default=0.0025, gt=0, description="smallest standard deviation of the noise")
     lr: float = Field(default=0.05, gt=0, le=1, description="share of the statistics that a step renews")

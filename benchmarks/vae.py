@@ -1,0 +1,156 @@
+"""Training pictures a second, and the bound as it learns, against pythae's VAE and trainer with the same network.
+
+    python benchmarks/vae.py WORK [--threads 2] [--steps 2000]
+
+Both have the same encoder and decoder (ours, one latent vector), the same first weights, the same optimizer (AdamW at
+one constant rate), black and white digits drawn anew from grey (Bernoulli likelihood), batches of 64. Ours is the real
+loop, with clipping, averaged weights and its log; the peer's is `train_step` of its own BaseTrainer on a data set of
+its own, already drawn, so that the drawing costs ours alone. Its example and its trainer are float32 on a CPU (its
+mixed precision is CUDA's); ours takes bfloat16 where the plan finds it faster: both are shown. The curves are the
+negative bound in nats of 1,000 test digits, with equal noise, both in float32.
+"""
+
+import argparse
+import json
+import logging
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pythae.data.datasets import BaseDataset
+from pythae.models import VAE, VAEConfig
+from pythae.models.base.base_utils import ModelOutput
+from pythae.models.nn import BaseDecoder, BaseEncoder
+from pythae.trainers import BaseTrainer, BaseTrainerConfig
+from torch import Tensor
+
+from aurify.bench import Bench, run_step
+from aurify.cond import Cond, CondSpec
+from aurify.data.store import open_or_build
+from aurify.device import Precision
+from aurify.families.vae import Config, Vae
+from aurify.loop import Loop
+from aurify.nets.ladder import Ladder, latent
+from aurify.rng import BatchRng
+from aurify.spec import Grid
+from binary_mnist import binarised, write
+from timing import compare, precisions
+
+SPEC, BATCH, RATE = Grid(1, (28, 28)), 64, 1e-3
+AT_ONCE = 10  # steps between two looks at the clock
+NETS = {"width 16, folded by 2": {"width": 16, "patch": 2}, "width 32, folded by 4": {"width": 32, "patch": 4}}
+
+
+class Encoder(BaseEncoder):
+    def __init__(self, net: Ladder):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> Any:
+        features = self.net.encode(2 * x - 1, None)
+        mean, log_s = latent(self.net.top(self.net.act(features[0]).flatten(1)))
+        return ModelOutput(embedding=mean, log_covariance=2 * log_s)
+
+
+class Decoder(BaseDecoder):
+    def __init__(self, net: Ladder):
+        super().__init__()
+        self.net = net
+
+    def forward(self, z: Tensor) -> Any:
+        return ModelOutput(reconstruction=self.net.decode([z], None, None)[0].sigmoid())
+
+
+def our_loop(store: Any, shape: dict[str, int], precision: Precision, folder: Path) -> Loop:
+    family = {"likelihood": "bernoulli", "drop": 0.0, "lr": RATE, **shape}
+    training = {"batch": BATCH, "steps": 100_000, "decay": "none", "warmup": 0.0, "precision": precision}
+    bench = Bench(Vae, store, {"family": family, "training": training}, torch.device("cpu"), folder, folder)
+    return bench.loop(bench.presets()[0])
+
+
+def peer(net: Ladder, data: BaseDataset, folder: Path) -> BaseTrainer:
+    net.to(memory_format=torch.contiguous_format)  # as anyone would write it
+    config = VAEConfig(input_dim=SPEC.shape, latent_dim=net.shapes[0][0], reconstruction_loss="bce")
+    settings = BaseTrainerConfig(
+        output_dir=str(folder), num_epochs=1, per_device_train_batch_size=BATCH, learning_rate=RATE, no_cuda=True,
+        optimizer_cls="AdamW", optimizer_params={"betas": (0.9, 0.99), "weight_decay": 0.0},
+    )  # fmt: skip
+    trainer = BaseTrainer(VAE(config, Encoder(net), Decoder(net)), data, training_config=settings)
+    trainer.prepare_training()
+    trainer.callback_handler.callbacks.clear()  # its progress bars
+    return trainer
+
+
+class Drawn(BaseDataset):
+    """So many training digits, black or white drawn anew each time `draw` is called."""
+
+    def __init__(self, grey: Tensor, n: int):
+        super().__init__(torch.zeros(n, *SPEC.shape), torch.zeros(n))
+        self.grey, self.rng = grey, torch.Generator().manual_seed(0)
+
+    def draw(self) -> None:
+        rows = torch.randint(len(self.grey), (len(self.data),), generator=self.rng)
+        self.data = (torch.rand(self.data.shape, generator=self.rng) < self.grey[rows]).float()
+
+
+def bound(net: Ladder, shape: dict[str, int], x: Tensor) -> float:
+    model = Vae(SPEC, CondSpec(), Config(likelihood="bernoulli", drop=0.0, **shape))
+    model.net.load_state_dict(net.state_dict())
+    with torch.no_grad():
+        return float(model.loss(x, Cond(), "vae", BatchRng(0, len(x)))["bound"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=2000)
+    asked = parser.parse_args()
+    torch.set_num_threads(asked.threads)
+    logging.getLogger("pythae").setLevel(logging.ERROR)
+    if not (asked.work / "digits.npz").exists():
+        write(asked.work)
+    store = open_or_build(asked.work / "digits.npz")
+    with np.load(asked.work / "digits.npz") as digits:
+        grey = torch.from_numpy(digits["x_train"]).float()[:, None] / 255
+        test = binarised(digits["x_test"])[:1000]
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, shape in NETS.items():
+            for precision in (ours for ours, theirs in precisions() if theirs == "float32"):
+                speed(store, grey, shape, precision, asked.threads, {"network": name, "precision": precision}, scratch)
+        name, shape = next(iter(NETS.items()))
+        curves(store, grey, test, shape, asked.steps, scratch)
+
+
+def speed(store: Any, grey: Tensor, shape: Any, precision: Precision, threads: int, told: Any, scratch: str) -> None:
+    """Ten steps of each, in turn."""
+    loop, data = our_loop(store, shape, precision, Path(scratch)), Drawn(grey, AT_ONCE * BATCH)
+    data.draw()
+    trainer = peer(our_loop(store, shape, "float32", Path(scratch)).state.family.net, data, Path(scratch) / "peer")  # pyright: ignore
+    result = compare(
+        lambda: [run_step(loop) for _ in range(AT_ONCE)], lambda: trainer.train_step(1), threads, rounds=3, warmups=1
+    )
+    rates = {"ours_pictures_per_s": AT_ONCE * BATCH / result.ours, "peer_pictures_per_s": AT_ONCE * BATCH / result.peer}
+    print(json.dumps(told | rates | result.json()), flush=True)
+
+
+def curves(store: Any, grey: Tensor, test: Tensor, shape: Any, steps: int, scratch: str) -> None:
+    """Both from the same weights, a tenth of the steps in turn."""
+    loop, part = our_loop(store, shape, "float32", Path(scratch)), steps // 10
+    net = our_loop(store, shape, "float32", Path(scratch)).state.family.net
+    net.load_state_dict(loop.state.family.net.state_dict())  # pyright: ignore
+    data = Drawn(grey, part * BATCH)
+    trainer = peer(net, data, Path(scratch) / "peer")  # pyright: ignore
+    for done in range(part, steps + 1, part):
+        for _ in range(part):
+            run_step(loop)
+        data.draw()
+        trainer.train_step(done)
+        ours, theirs = (bound(n, shape, test) for n in (loop.state.family.net, net))  # pyright: ignore
+        print(json.dumps({"step": done, "ours_nats": ours, "peer_nats": theirs}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
