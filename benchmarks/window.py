@@ -1,13 +1,16 @@
 """What a window saves at long lengths: seconds and memory of a training step, and of writing on at the end.
 
-    python benchmarks/window.py [--threads 2] [--window 256] [--lengths 512,1024,2048,4096]
+    python benchmarks/window.py [--window 256] [--lengths 512,1024,2048,4096] [--rounds 3]
 
-Full attention and a window in the same network (width 128, 4 layers, 4 heads, 4,096 symbols a step), interleaved. The
-memory is what a step keeps for its backward pass, and what a decoding keeps of keys and values.
+Full attention and a window in the same network (width 128, 4 layers, 4 heads, 4,096 symbols a step), interleaved, on
+one thread, by the processor's clock: so that other work on the machine counts for little. The memory is what a step
+keeps for its backward pass, and what a decoding keeps of keys and values.
 """
 
 import argparse
 import json
+import statistics
+import time
 from collections.abc import Callable
 
 import torch
@@ -18,7 +21,6 @@ from aurify.families.transformer import Config, Transformer
 from aurify.nets.decode import Decoding
 from aurify.rng import BatchRng
 from aurify.spec import Tokens
-from timing import compare
 
 VOCAB, TOKENS = 65, 4096
 
@@ -67,24 +69,34 @@ def writing(net: Transformer) -> tuple[Callable[[], None], int]:
     return work, decoding.cache.nbytes
 
 
+def seconds(works: list[Callable[[], None]], rounds: int) -> list[float]:
+    """Median processor seconds of each, in turns, after one to warm up."""
+    taken: list[list[float]] = [[] for _ in works]
+    for _ in range(rounds + 1):
+        for work, times in zip(works, taken, strict=True):
+            began = time.process_time()
+            work()
+            times.append(time.process_time() - began)
+    return [round(statistics.median(times[1:]), 4) for times in taken]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--window", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--lengths", default="512,1024,2048,4096")
     asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
+    torch.set_num_threads(1)
     for length in map(int, asked.lengths.split(",")):
         x = Tokens(length, VOCAB, stream=True).like(BatchRng(0, max(1, TOKENS // length)))
         ours, full = model(length, asked.window), model(length, None)
         row = {"length": length, "window": asked.window, "kept_mib": [round(kept(m, x) / 2**20) for m in (ours, full)]}
-        found = compare(step(ours, x), step(full, x), asked.threads, asked.rounds, warmups=1)
-        print(json.dumps(row | {"what": "training step"} | found.json()), flush=True)
+        found = seconds([step(ours, x), step(full, x)], asked.rounds)
+        print(json.dumps(row | {"what": "training step", "seconds": found}), flush=True)
         (write, cache), (write_full, cache_full) = writing(ours), writing(full)
-        found = compare(write, write_full, asked.threads, asked.rounds, warmups=1)
+        found = seconds([write, write_full], 3 * asked.rounds)
         row = {"length": length, "cache_mib": [round(c / 2**20, 2) for c in (cache, cache_full)]}
-        print(json.dumps(row | {"what": "16 symbols of 4 rows"} | found.json()), flush=True)
+        print(json.dumps(row | {"what": "16 symbols of 4 rows", "seconds": found}), flush=True)
 
 
 if __name__ == "__main__":

@@ -279,7 +279,7 @@ def test_mistakes_are_said_in_one_sentence(pairs: Any, tmp_path: Any, capsys: An
     assert "longer than the" in refused(capsys, "sample", run.path, "--text", "abcd" * 30)
     assert "never read" in refused(capsys, "sample", run.path, "--text", "abc%")
     assert "empty" in refused(capsys, "sample", run.path, "--text", "")
-    (tmp_path / "t.txt").write_text("abc\n\nabd\n")
+    (tmp_path / "t.txt").write_text("abc\n\nabb\n")
     assert "text 2 of" in refused(capsys, "sample", run.path, "--texts", tmp_path / "t.txt")
     assert "not both" in refused(capsys, "sample", run.path, "--text", "a", "--texts", tmp_path / "t.txt")
     assert "no file" in refused(capsys, "sample", run.path, "--texts", tmp_path / "none.txt")
@@ -309,7 +309,7 @@ def test_interrupted_and_resumed_equals_uninterrupted_to_the_last_bit(tmp_path: 
     assert all_of_a_run(parts) == all_of_a_run(whole)
 
 
-@pytest.mark.parametrize("rows", [["abc,CBA"], ["aaa,AAA"] * 5, ["abc,CBA", "abd,DBA"]], ids=["one", "constant", "two"])
+@pytest.mark.parametrize("rows", [["abc,CBA"], ["aaa,AAA"] * 5, ["abc,CBA", "abx,XBA"]], ids=["one", "constant", "two"])
 def test_too_little_data_ends_in_a_sentence_or_a_run(rows: list[str], tmp_path: Any, capsys: Any) -> None:
     (tmp_path / "p.csv").write_text("\n".join(["source,target", *rows]) + "\n")
     code, said, wrong = aurify(capsys, "train", tmp_path / "p.csv", "--steps", 2, "--out", tmp_path / "run", *TINY)
