@@ -45,7 +45,7 @@ class Config(BaseModel, frozen=True, extra="forbid"):
         description="search: among all graphs; tree: the likeliest one; chain: each column on the one before; none: "
         "every column alone; auto: search to 64 columns, tree to 512, chain beyond and for texts",
     )
-    score: Score = Field(default="bic", description="what the search goes by: bic is careful, bdeu less so")
+    score: Score = Field(default="bdeu", description="what the search goes by: bdeu, or bic, which grants fewer arcs")
     parents: int = Field(default=3, ge=1, le=8, description="most parents of a column in a search")
     prior: float = Field(default=1.0, gt=0, description="rows that the even prior of each table is worth")
     edges: tuple[tuple[int, int], ...] | None = Field(
@@ -193,7 +193,7 @@ class Bayes(Family):
         if len(self.sizes) > 1 and self.config.structure != "none" and not any(self.parents):
             text = (
                 "no column was found to tell anything of another: each is drawn on its own. Give it more rows or fewer "
-                "bins (--set bins=4), or look for weaker ties with --set score=bdeu."
+                "bins (--set bins=4)."
             )
             found.append(("no-arcs", text))
         return found
