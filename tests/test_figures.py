@@ -58,6 +58,11 @@ def test_perplexity_stands_beside_models_of_the_same_symbols_alone(symbols, comp
     assert "n-gram" in figure("bits_per_character", looked).ceilings  # whose unit is everyone's
 
 
+def test_grids_have_a_likelihood_and_no_perplexity():
+    found = figure("perplexity", {"made": rows(50, float("nan"))})
+    assert not torch.tensor(found.measured.value).isfinite()  # what is not finite is no figure
+
+
 def test_training_samples_of_other_number_stand_beside_figures_of_infinitely_many_alone():
     for name, few, there in (("frechet", 60, True), ("frechet", 15, False), ("kid", 15, True), ("coverage", 60, False)):
         looked = {"made": draw(100, 1), "reference": draw(100, 2), COPIES: draw(few, 3)}

@@ -135,7 +135,8 @@ def comparable(name: str, one: Metric, looked: dict[str, Any]) -> dict[str, Any]
     if len(apart) < len(made) and not enough:
         looked = {kind: some for kind, some in looked.items() if kind != COPIES}
     if one.by_symbols:
-        looked = {kind: rows for kind, rows in looked.items() if torch.equal(rows[:, 1], made[:, 1])}
+        same = made[:, 1].nan_to_num()  # grids have no symbols: there stands nan
+        looked = {kind: rows for kind, rows in looked.items() if torch.equal(rows[:, 1].nan_to_num(), same)}
     return looked
 
 
