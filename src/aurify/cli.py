@@ -223,7 +223,7 @@ def sample(
         str | None, typer.Option(metavar="FILE", help="texts from a file: a line each, or a column source or text")
     ] = None,
     prefix: Annotated[str, typer.Option(help="what each text begins with")] = "",
-    fill: Annotated[str, typer.Option(help="a text with _ for each symbol to be found (maskgit)")] = "",
+    fill: Annotated[str, typer.Option(help="a text with _ for each symbol to find (maskgit, objective=masked)")] = "",
     columns: Annotated[
         list[str] | None, typer.Option("--given", metavar="COLUMN=VALUE", help="a column of every row that is known")
     ] = None,
