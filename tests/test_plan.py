@@ -48,7 +48,8 @@ def bench_of(name, tmp_path, kind=Bench, n=24, training=(), **fixed):
 
 @pytest.mark.parametrize("name", family.names())
 def test_modes_are_compared_where_a_wrong_gradient_of_any_parameter_shows(name, tmp_path):
-    bench = bench_of(name, tmp_path, width=16)  # wide enough that no norm takes a bias back
+    wide = {"width": 16} if "width" in family.load(name).Config.model_fields else {}
+    bench = bench_of(name, tmp_path, **wide)  # wide enough that no norm takes a bias back
     loop = bench.loop(bench.presets()[0])
     before = [p.detach().clone() for p in loop.state.family.parameters()]
     truth = gradients(loop)
