@@ -155,8 +155,9 @@ class Flow(Family):
             long = (f.detach() - target).square().flatten(1).mean(1) * (h > 0)
             found["long"] = long.mean() / self.config.shortcut
         if share is not None:
-            steps = bound.bound(self.path, shortcuts.rows(t, x), (x_1, x_0), mix.ends(x_t, f), share, self.half).mean()
-            found |= {"loss": loss + bound.WEIGHT * steps, "simple": loss.detach(), "bound": steps.detach()}
+            ends = (x_1, x_0), mix.ends(x_t, f)
+            nats = bound.bound(self.path, shortcuts.rows(t, x), *ends, share, self.half_level).mean()
+            found |= {"loss": loss + bound.WEIGHT * nats, "simple": loss.detach(), "bound": nats.detach()}
         return found
 
     def times(self, rng: Rng) -> Tensor:
@@ -210,7 +211,7 @@ class Flow(Family):
         if not long.any():
             return target
         some = cond.each(lambda slot: slot[long])
-        made = shortcuts.target(lambda *at: self.led(*at, some), x_t[long], t[long], h[long])
+        made = shortcuts.target(lambda x, t, h: self.led(x, t, h, some), x_t[long], t[long], h[long])
         target[long] = made.to(target)
         return target
 
@@ -277,20 +278,20 @@ class Flow(Family):
         with torch.inference_mode(False):
             x, cond, rng = x.clone(), cond.each(torch.clone), BatchRng(0, len(x))
             signs = (2 * (rng.uniform(*self.spec.shape) < 0.5).float() - 1).to(x)
-            x = self.dequantised(x, rng) if self.half else x
+            x = self.dequantised(x, rng) if self.half_level else x
             times = torch.linspace(1, 0, FINE + 1).to(x)
             v = lambda x, t: self.velocity(x, t, cond)  # noqa: E731
             found = density.log_density(v, x, times, signs, self.path.sigma(torch.zeros(()).to(x)))
-        return found + self.spec.dims * math.log(2 * HALF_LEVEL) if self.half else found
+        return found + self.spec.dims * math.log(2 * HALF_LEVEL) if self.half_level else found
 
     @property
-    def half(self) -> float:
+    def half_level(self) -> float:
         """Half the distance of two grey levels; 0 for rows, which have none."""
         return HALF_LEVEL if self.spec.size else 0.0
 
     def dequantised(self, x: Tensor, rng: Rng) -> Tensor:
         """x somewhere in its grey level."""
-        return x + self.half * (2 * rng.uniform(*self.spec.shape).to(x) - 1)
+        return x + self.half_level * (2 * rng.uniform(*self.spec.shape).to(x) - 1)
 
     def notices(self, losses: dict[str, float]) -> list[tuple[str, str]]:
         """Divergence: answers that are worse than none, of the field or of shortcuts."""
