@@ -28,7 +28,6 @@ from aurify.spec import Tokens
 from aurify.state import averaged, snapshot
 from aurify.training import TrainConfig
 
-
 LONGEST = 40  # characters of a setting that are shown
 
 
