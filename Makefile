@@ -48,7 +48,7 @@ lint: install
 	@touch $@
 
 bench: .bench/.installed  # nanogpt.py needs a checkout of its peer and a text: see its first lines
-	@for name in text_train text_sample flow_train data_wait metrics; do \
+	@for name in text_train text_sample flow_train data_wait metrics hmm; do \
 		echo "== $$name"; .bench/bin/python benchmarks/$$name.py || exit 1; done
 
 docs: install

@@ -22,7 +22,7 @@ from aurify.nets import kneser_ney
 from aurify.nets.kneser_ney import Level, Roots, Text
 
 ORDER, DISCOUNT = 3, 0.75
-CHARACTERS, SCORED = 20_000, 300
+CHARACTERS, SCORED = 6_000, 100
 ROOT = Roots(torch.zeros(1, dtype=torch.long), torch.zeros(1, dtype=torch.bool), torch.zeros(1, dtype=torch.long))
 
 

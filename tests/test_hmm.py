@@ -83,7 +83,7 @@ def test_likelihood_and_counts_are_those_of_all_paths(chain: Chain) -> None:
     """Rows of unlike length and weight; autograd through the enumeration gives the expected counts."""
     weight = torch.tensor([1.0, 0.5, 2.0, 3.0], dtype=torch.float64)
     slots = (chain.start, chain.moves, chain.emits)
-    log_p = log_likelihood(chain, X, MASK)[0]
+    log_p = log_likelihood(chain, X, MASK)
     counts = torch.autograd.grad((weight * log_p).sum(), slots)
     lengths = MASK.sum(1).tolist()
     expected = torch.stack([all_paths(row_of(chain, i), X[i, :n])[1].logsumexp(0) for i, n in enumerate(lengths)])
@@ -93,7 +93,7 @@ def test_likelihood_and_counts_are_those_of_all_paths(chain: Chain) -> None:
 
 
 def test_counts_add_up_to_what_there_is(chain: Chain) -> None:
-    log_p = log_likelihood(chain, X, MASK)[0]
+    log_p = log_likelihood(chain, X, MASK)
     start, moves, emits = torch.autograd.grad(log_p.sum(), (chain.start, chain.moves, chain.emits))
     assert start.sum().item() == pytest.approx(4, abs=1e-12)
     assert moves.sum().item() == pytest.approx(int(MASK.sum()) - 4, abs=1e-12)
@@ -111,7 +111,7 @@ def test_the_likeliest_path_is_the_likeliest_of_all(chain: Chain) -> None:
 def test_the_next_symbol_is_a_ratio_of_likelihoods(chain: Chain) -> None:
     """p(x_t | x_<t) = p(x_<=t) / p(x_<t), whether a row is read at once or symbol by symbol."""
     whole = torch.ones_like(MASK)
-    upto = [log_likelihood(chain, X, whole & (torch.arange(5) < t))[0] for t in range(1, 6)]
+    upto = [log_likelihood(chain, X, whole & (torch.arange(5) < t)) for t in range(1, 6)]
     step, columns = Filter(chain, 4), []
     for t in range(5):
         told = step(columns)
@@ -124,9 +124,9 @@ def test_the_next_symbol_is_a_ratio_of_likelihoods(chain: Chain) -> None:
 def test_nothing_underflows_in_long_rows_of_rare_symbols() -> None:
     chain = Chain(distributions(1, 4), distributions(1, 1, 4, 4), (distributions(1, 4, 3) - 200).detach())
     x = torch.randint(3, (2, 4000))
-    log_p = log_likelihood(chain, x, torch.ones_like(x, dtype=torch.bool))[0]
+    log_p = log_likelihood(chain, x, torch.ones_like(x, dtype=torch.bool))
     plain = Chain(chain.start, chain.moves, chain.emits + 200)
-    expected = log_likelihood(plain, x, torch.ones_like(x, dtype=torch.bool))[0] - 200 * 4000
+    expected = log_likelihood(plain, x, torch.ones_like(x, dtype=torch.bool)) - 200 * 4000
     torch.testing.assert_close(log_p, expected, rtol=1e-12, atol=0)
 
 

@@ -106,7 +106,7 @@ def test_two_processes_walk_the_path_of_one(flows):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["gan", "transformer"])
+@pytest.mark.parametrize("name", ["gan", "hmm", "ngram", "transformer"])
 def test_two_processes_of_every_family_walk_the_path_of_one(name, tmp_path):
     data = toys.data_for(name, tmp_path / "data")
     one, two = train_by_one(data, name, tmp_path / "one"), train_by_two(data, name, tmp_path / "two")

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from aurify import plugins
 from aurify.cond import Cond, CondSpec
 from aurify.errors import UserError
+from aurify.parallel import Group
 from aurify.rng import Rng
 from aurify.spec import Spec
 
@@ -23,12 +24,14 @@ class Phase:
     """One optimizer's share of a step: a GAN has two, most families one.
 
     The loop sets every group's rate to its initial `lr` times the warm-up and decay of the run.
+    `gather` brings together what the processes found and no `.grad` holds.
     """
 
     name: str
     params: Params
     optimizer: Callable[[Params], torch.optim.Optimizer]
     every: int = 1
+    gather: Callable[[Group], None] | None = None
 
 
 @dataclass(frozen=True)

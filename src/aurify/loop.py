@@ -200,6 +200,8 @@ class Loop:
         self.crew.sum_([values])
         grads = [p.grad for p in phase.params if p.grad is not None]
         self.crew.sum_(grads)
+        if phase.gather:
+            phase.gather(self.crew)
         torch._foreach_div_(grads, float(values[0]))
         return {name: float(value / values[0]) for name, value in zip(names, values[1:], strict=True)}
 

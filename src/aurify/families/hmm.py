@@ -30,6 +30,7 @@ from aurify.spec import Tokens
 ALIKE = 0.01  # nats that a state says about its symbol: below, all states say the same
 IDLE = 0.01  # of its even share of the symbols: a state that has less is not used
 PATIENCE = 25  # logged steps, of some 500 a training, after which this is no beginning any more
+AHEAD = 64  # symbols by which one sees which states are used
 LOOKED, TRIED = 8_000, 15  # symbols that starts are tried on, and steps of each
 
 
@@ -107,12 +108,25 @@ class Hmm(Family):
         mask = self.spec.mask(x)
         longest = int(mask.sum(1).max())  # what follows every end costs nothing
         chain = self.chain(conds.drop(cond, self.config.drop, rng), longest)
-        log_p, seen = log_likelihood(chain, x[:, :longest], mask[:, :longest])
-        return {"loss": -log_p.sum() / mask.sum(), "weight": mask.sum(), **usage(seen, chain.emits.detach())}
+        log_p = log_likelihood(chain, x[:, :longest], mask[:, :longest])
+        return {"loss": -log_p.sum() / mask.sum(), "weight": mask.sum(), **self.usage()}
+
+    @torch.no_grad()
+    def usage(self) -> dict[str, Tensor]:
+        """How the chain as it is uses its states, in its first AHEAD symbols: see `loss`."""
+        start, moves = normalised(self.start).exp(), normalised(self.moves).exp()
+        share, p = [start[:, None]], normalised(self.emits, self.barrier).exp()
+        for t in range(1, min(self.spec.length, AHEAD)):
+            share.append(share[-1] @ moves[min(t, len(moves)) - 1])
+        share = torch.stack(share).mean((0, 1, 2))
+        mean = torch.einsum("k,qkv->qv", share, p)
+        said = torch.einsum("k,qkv->q", share, torch.xlogy(p, p)) - torch.xlogy(mean, mean).sum(-1)
+        idle = (share < IDLE / len(share)).sum()
+        return {"states": (-torch.xlogy(share, share).sum()).exp(), "idle": idle.double(), "said": said.mean()}
 
     def log_prob(self, x: Tensor, cond: Cond) -> Tensor:
         """Exact, in float64. What follows the first `end` is certain."""
-        return log_likelihood(self.chain(cond, x.shape[1]), x, self.spec.mask(x))[0]
+        return log_likelihood(self.chain(cond, x.shape[1]), x, self.spec.mask(x))
 
     def viterbi(self, x: Int[Tensor, "B T"], cond: Cond | None = None) -> tuple[Int[Tensor, "B T"], Tensor]:
         """The likeliest states of each row, -1 behind its end, and log p of them together with x, (B,)."""
@@ -176,7 +190,7 @@ class Hmm(Family):
     @classmethod
     def for_data(cls, spec: Tokens, samples: int) -> dict[str, Any]:
         """A tenth of a count for every event."""
-        return {"prior": 0.1 / (samples * spec.dims)}
+        return {"prior": float(f"{0.1 / (samples * spec.dims):.0e}")}
 
     @classmethod
     def toy(cls, spec: Tokens) -> Config:
@@ -198,13 +212,3 @@ def normalised(
     if barrier is not None:
         log_p = log_p + barrier[: len(log_p), None].to(log_p)
     return log_p - log_p.logsumexp(-1, keepdim=True).detach()
-
-
-def usage(seen: Float[Tensor, " K"], emits: Float[Tensor, "Q K V"]) -> dict[str, Tensor]:
-    """How the states are used: see `Hmm.loss`."""
-    share = seen / seen.sum()
-    p = emits.exp()
-    mean = torch.einsum("k,qkv->qv", share, p)
-    said = torch.einsum("k,qkv->q", share, torch.xlogy(p, p)) - torch.xlogy(mean, mean).sum(-1)
-    idle = (share < IDLE / len(share)).sum()
-    return {"states": (-torch.xlogy(share, share).sum()).exp(), "idle": idle.double(), "said": said.mean()}

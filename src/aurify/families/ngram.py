@@ -26,7 +26,7 @@ from aurify.cond import Cond, CondSpec
 from aurify.family import Family, Params, Phase, Preset
 from aurify.nets import kneser_ney
 from aurify.nets.kneser_ney import Counts, Level, Roots, Text
-from aurify.parallel import group
+from aurify.parallel import Group
 from aurify.rng import Rng
 from aurify.spec import Tokens
 
@@ -55,7 +55,7 @@ class Ngram(Family):
         self.table = Table(spec, cond.width, config.order)
 
     def phases(self) -> list[Phase]:
-        return [Phase("count", [self.unit], self.optimizer)]
+        return [Phase("count", [self.unit], self.optimizer, gather=self.table.gather)]
 
     def optimizer(self, params: Params) -> torch.optim.Optimizer:
         return Adding(params, self.table)
@@ -184,6 +184,11 @@ class Table(nn.Module):
                 new = kneser_ney.count(self.text(chosen, book), self.order, self.width, self.mark)
                 self._put(kneser_ney.merge(self.counts, new, self.width))
 
+    def gather(self, crew: Group) -> None:
+        """The fresh rows of all processes in each of them."""
+        if crew.size > 1:
+            self.fresh = [of_all(crew, torch.cat(self.fresh or [torch.zeros(0, 1, dtype=torch.long)]))]
+
     def _put(self, counts: Counts) -> None:
         for k, (codes, raw) in enumerate(zip(counts.codes, counts.raw, strict=True), 1):
             self._buffers[f"codes_{k}"], self._buffers[f"raw_{k}"] = codes, raw
@@ -206,7 +211,7 @@ class Table(nn.Module):
 
 
 class Adding(torch.optim.Optimizer):
-    """A step adds to the table what backward() left there since `zero_grad`, in all processes."""
+    """A step adds to the table what backward() left there since `zero_grad`."""
 
     def __init__(self, params: Params, table: Table):
         super().__init__(params, {"lr": 1.0})
@@ -217,13 +222,12 @@ class Adding(torch.optim.Optimizer):
         self.table.fresh.clear()
 
     def step(self, closure: Any = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        rows = of_all(torch.cat(self.table.fresh or [torch.zeros(0, 1, dtype=torch.long)]))
-        self.table.add(rows)
+        if self.table.fresh:
+            self.table.add(torch.cat(self.table.fresh))
 
 
-def of_all(rows: Int[Tensor, "n T"]) -> Int[Tensor, "m T_"]:
+def of_all(crew: Group, rows: Int[Tensor, "n T"]) -> Int[Tensor, "m T_"]:
     """The rows of all processes, in their order."""
-    crew = group()
     shapes = rows.new_zeros(crew.size, 2)
     shapes[crew.rank] = torch.tensor(rows.shape)
     crew.sum_([shapes])

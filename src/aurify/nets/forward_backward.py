@@ -34,11 +34,9 @@ class Chain:
     emits: Float[Tensor, "Q K V"]
 
 
-def log_likelihood(chain: Chain, x: Int[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> tuple[Tensor, Tensor]:
-    """log p(x) of each row as far as its mask, (B,), and which states the rows were in given the past, (K,), summed.
-
-    The gradient of the first in the chain's log-probabilities is the expected count of each event; the second has none.
-    """
+def log_likelihood(chain: Chain, x: Int[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, " B"]:
+    """log p(x) of each row as far as its mask. Its gradient in the chain's log-probabilities is the expected count of
+    each event."""
     return _Sum.apply(chain.start, chain.moves, chain.emits, x, mask)  # pyright: ignore[reportReturnType]
 
 
@@ -60,13 +58,11 @@ class _Sum(torch.autograd.Function):
             alpha_[t].div_(c_[t])
         ctx.save_for_backward(A, emits, alpha, c, place, mask)
         inside = mask.T.to(alpha)
-        seen = torch.einsum("tb,tbk->k", inside, alpha.flatten(1, 2))
-        ctx.mark_non_differentiable(seen)
-        return (c.log().reshape(inside.shape) * inside).sum(0), seen
+        return (c.log().reshape(inside.shape) * inside).sum(0)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, weight: Tensor, _: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def backward(ctx: Any, weight: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Expected counts, each row's as often as `weight` says."""
         A, emits, alpha, c, place, mask = ctx.saved_tensors
         T, G, _, K = alpha.shape

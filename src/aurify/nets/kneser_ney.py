@@ -118,7 +118,7 @@ def _united(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def levels(counts: Counts, width: int, roots: Roots, mark: int = -1) -> tuple[Level, ...]:
     """The model of these counts."""
     parts: list[tuple[Tensor, Tensor, Tensor, Tensor, Tensor, int]] = []
-    befores, contexts = [], len(roots.follow)
+    earlier, contexts = [], len(roots.follow)
     suffix, begins, book = roots.follow, roots.first, roots.book  # of the strings one shorter, which are the contexts
     for k, (codes, raw) in enumerate(zip(counts.codes, counts.raw, strict=True)):
         if not len(codes):
@@ -126,12 +126,12 @@ def levels(counts: Counts, width: int, roots: Roots, mark: int = -1) -> tuple[Le
         h, w = codes // width, codes % width
         suffix = suffix[h] if k == 0 else look_up(counts.codes[k - 1], suffix[h], w, width)
         if k:
-            befores.append(torch.bincount(suffix, minlength=contexts))
+            earlier.append(torch.bincount(suffix, minlength=contexts))
         begins = begins[h] | (w == mark) if k == 0 else begins[h]
         book = book[h]
         parts.append((codes, h, raw, begins, book, contexts))
         contexts = len(codes)
-    return tuple(_level(*part, before) for part, before in zip(parts, [*befores, None], strict=False))
+    return tuple(_level(*part, before) for part, before in zip(parts, [*earlier, None], strict=False))
 
 
 def _level(
