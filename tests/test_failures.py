@@ -36,7 +36,7 @@ def said(run):
 @pytest.mark.parametrize(("name", "kind"), PROVOKED)
 def test_a_failure_is_named_with_what_to_do(name, kind, tmp_path):
     settings, mend = PROVOKED[name, kind]
-    run = toys.make(toys.data_for(name, tmp_path / "data"), name, tmp_path / "run", steps=80, **settings)
+    run = toys.make(toys.data_for(name, tmp_path / "data"), name, tmp_path / "run", steps=50, **settings)
     texts = [text for found, text in said(run) if found == kind]
     assert len(texts) == 1 and mend in texts[0]
 
@@ -44,7 +44,7 @@ def test_a_failure_is_named_with_what_to_do(name, kind, tmp_path):
 @pytest.mark.parametrize("name", TOO_FAST)
 def test_a_rate_that_is_too_high_is_told_as_a_departure(name, tmp_path):
     data = toys.data_for(name, tmp_path / "data")
-    run = toys.make(data, name, tmp_path / "run", steps=80, lr=TOO_FAST[name], warmup=0.5, clip=1e9, save_every=20)
+    run = toys.make(data, name, tmp_path / "run", steps=60, lr=TOO_FAST[name], warmup=0.5, clip=1e9, save_every=20)
     kinds = [kind for kind, _ in said(run)]
     assert {"rolled-back", "diverged"} & set(kinds)
 
