@@ -61,8 +61,10 @@ def measure(metric: Metric, real: Any, made: Any, seed: int = 0, extrapolated: b
     n, m = len(real), len(made)
     count = min(BLOCKS, n, m)
     blocks = Blocks(block_of(n, seed, count), block_of(m, seed + 1, count))
-    halves = isinstance(metric, Local) and count == BLOCKS
-    value, without = by_halves(metric, real, made, blocks) if halves else metric.both(real, made, blocks)
+    if isinstance(metric, Local) and count == BLOCKS:
+        value, without = by_halves(metric, real, made, blocks)
+    else:
+        value, without = metric.both(real, made, blocks)
     half = student(len(without)) * spread(without)
     centre = corrected(value, without) if metric.unbiased and extrapolated else value
     low, high = centre - half, centre + half

@@ -39,7 +39,8 @@ class Kid(Metric):
         count = blocks.number
         of = members(blocks[0], count), members(blocks[1], count)
         sums = among(real, blocks[0], count), within(cubic, made, of[1]), between(cubic, real, made, *of)
-        whole = mmd2(*(G.sum() for G in sums), len(real), len(made))
+        in_x, in_y, across = (G.sum() for G in sums)
+        whole = mmd2(in_x, in_y, across, len(real), len(made))
         n, m = (sizes_without(block, count) for block in blocks)
         xx, yy, xy = map(without, sums)
         return float(whole), mmd2(xx, yy, xy, n, m)
