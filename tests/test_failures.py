@@ -20,10 +20,11 @@ TOO_FAST = {"flow": 30.0, "transformer": 300.0, "vae": 30.0}
 KINDS = {kind for _, kind in PROVOKED} | {"collapse", "runaway", "discriminator-won", "not-finite", "rolled-back"}
 
 
-def said(run):
-    """Kinds and texts of the notices of a training; one that gave up says why."""
+def said(name, folder, **settings):
+    """Kinds and texts of the notices of a training; one that gave up, if only while it is planned, says why."""
     found = []
     try:
+        run = toys.make(toys.data_for(name, folder / "data"), name, folder / "run", **settings)
         for event in train(run):
             if isinstance(event, Notice):
                 found.append((event.kind, event.text))
@@ -35,17 +36,15 @@ def said(run):
 @pytest.mark.parametrize(("name", "kind"), PROVOKED)
 def test_a_failure_is_named_with_what_to_do(name, kind, tmp_path):
     settings, mend = PROVOKED[name, kind]
-    run = toys.make(toys.data_for(name, tmp_path / "data"), name, tmp_path / "run", **{"steps": 50, **settings})
-    texts = [text for found, text in said(run) if found == kind]
+    told = said(name, tmp_path, **{"steps": 50, **settings})
+    texts = [text for found, text in told if found == kind]
     assert len(texts) == 1 and mend in texts[0]
 
 
 @pytest.mark.parametrize("name", [pytest.param("flow", marks=pytest.mark.slow), "transformer", "vae"])
 def test_a_rate_that_is_too_high_is_told_as_a_departure(name, tmp_path):
-    data = toys.data_for(name, tmp_path / "data")
-    run = toys.make(data, name, tmp_path / "run", steps=60, lr=TOO_FAST[name], warmup=0.5, clip=1e9, save_every=20)
-    kinds = [kind for kind, _ in said(run)]
-    assert {"rolled-back", "diverged"} & set(kinds)
+    told = said(name, tmp_path, steps=60, lr=TOO_FAST[name], warmup=0.5, clip=1e9, save_every=20)
+    assert {"rolled-back", "diverged"} & {kind for kind, _ in told}
 
 
 @pytest.mark.slow
@@ -54,7 +53,6 @@ def test_twenty_healthy_trainings_raise_at_most_one_alarm(tmp_path):
     alarms, names = [], family.names()
     for i in range(20):
         name = names[i % len(names)]
-        data = toys.data_for(name, tmp_path / f"data-{name}")
-        run = toys.make(data, name, tmp_path / f"run-{i}", steps=120, seed=i)
-        alarms += [(name, i, kind, text) for kind, text in said(run) if kind in KINDS]
+        told = said(name, tmp_path / str(i), steps=120, seed=i)
+        alarms += [(name, i, kind, text) for kind, text in told if kind in KINDS]
     assert len(alarms) <= 1, alarms
