@@ -141,9 +141,9 @@ def test_honest_tables_pass_the_limits(tmp_path, narrow):
         assert [(i.load(), i.label) for i in items] == [(r["text"], str(r["label"])) for r in rows]
 
 
-def test_whoever_gives_pairs_or_captions_learns_that_they_lead_nothing_yet(tmp_path):
+def test_whoever_gives_pairs_or_captions_learns_who_uses_them(tmp_path):
     (tmp_path / "p.csv").write_text("source,target\nhund,dog\nkatze,cat\n")
     (tmp_path / "t.csv").write_text("text\nhund\n")
-    assert any("no family of this version learns from them" in n for n in open_source(tmp_path / "p.csv").notes)
-    assert any("no family of this version learns from them" in n for n in check(tmp_path / "p.csv").notes)
-    assert not any("no family" in n for n in open_source(tmp_path / "t.csv").notes)
+    assert any("2 samples come with a text" in n for n in open_source(tmp_path / "p.csv").notes)
+    assert any("families that read texts use it" in n for n in check(tmp_path / "p.csv").notes)
+    assert not any("come with a text" in n for n in open_source(tmp_path / "t.csv").notes)
