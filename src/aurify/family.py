@@ -43,6 +43,11 @@ class Preset:
     batch: int
     samples: int
 
+    @classmethod
+    def of_tokens(cls, spec: Spec, config: Any, batch: int, need: int) -> "Preset":
+        """With batch and need counted in symbols, as many samples as hold them; a batch has four at least."""
+        return cls(config, max(4, round(batch / spec.dims)), need // spec.dims)
+
 
 class Family(nn.Module, ABC):
     """Depth of inheritance is one: a family never subclasses another; what they share are functions and nets.

@@ -97,9 +97,11 @@ def assess(case: Case) -> Steps[Report]:
             chief = all_figures.principal(found, seen.features["made"].shape[1])
     copied = yield from look_for_copies(case, whole)
     taken = from_the_reference(case.made, case.real)
-    case = replace(case, notices=(*case.notices, *filter(None, [taken])))
     case = replace(
-        case, further=members(case, whole, embedders) | case.further, remarks=(*case.remarks, *cut_to(case, n))
+        case,
+        further=members(case, whole, embedders) | case.further,
+        notices=(*case.notices, *filter(None, [taken])),
+        remarks=(*case.remarks, *cut_to(case, n)),
     )
     case = with_columns(case)
     yield "writing the report", 1.0

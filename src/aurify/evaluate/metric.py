@@ -28,6 +28,11 @@ class Blocks(NamedTuple):
     def number(self) -> int:
         return int(torch.cat(self).max()) + 1
 
+    @classmethod
+    def nobody(cls, real: Tensor, made: Tensor) -> "Blocks":
+        """All in block 1, so that nobody is missing where block 0 is left out."""
+        return cls(torch.ones(len(real), dtype=torch.long), torch.ones(len(made), dtype=torch.long))
+
 
 class Metric(ABC):
     """One number from two sets; its unit, direction and source are stated.

@@ -25,6 +25,7 @@ K = 5  # Naeem et al. 2020
 CLOSE, WIDE = K + 3, 32  # neighbours kept: of these 32, fewer than 5 are in a random half once in 10^5 samples
 GROWTH = 1.08  # see `share_growth`
 PAIRS = 1 << 16  # doubtful pairs settled at a time
+THINNER = 16  # of the rows that are multiplied at a time, the share looked at at a time: it stays in the cache
 GROUP = 16  # columns of which the smallest is looked at first
 
 
@@ -80,11 +81,10 @@ def neighbourhoods(
 
 
 def tiles(a: Side, b: Side) -> Iterator[tuple[slice, Float[Tensor, "t m"]]]:
-    """Rows of a and their `products` with b: computed of many rows at a time, given out of few, which stay in the
-    processor's cache while they are looked at."""
+    """Rows of a and their `products` with b: computed of many rows at a time, given out of few."""
     for rows in parts(len(a.x), len(b.x)):
         d = products(a.coarse[rows], b.coarse, a.norm[rows], b.norm)
-        for few in parts(len(d), 16 * len(b.x)):
+        for few in parts(len(d), THINNER * len(b.x)):
             yield slice(rows.start + few.start, rows.start + few.stop), d[few]
 
 

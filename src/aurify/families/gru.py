@@ -163,10 +163,7 @@ class Gru(Family):
             (512, 2, 8_000, 15_000_000),
             (1024, 2, 16_000, 60_000_000),
         ]
-        return [
-            Preset(Config(width=w, depth=d), max(4, round(tokens / spec.dims)), need // spec.dims)
-            for w, d, tokens, need in sizes
-        ]
+        return [Preset.of_tokens(spec, Config(width=w, depth=d), *tokens) for w, d, *tokens in sizes]
 
     @classmethod
     def toy(cls, spec: Spec) -> Config:

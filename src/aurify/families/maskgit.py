@@ -272,10 +272,7 @@ class MaskGit(Family):
             (384, 8, 8_000, 25_000_000),
             (512, 10, 16_000, 100_000_000),
         ]
-        return [
-            Preset(Config(width=w, depth=d), max(4, round(tokens / spec.dims)), need // spec.dims)
-            for w, d, tokens, need in sizes
-        ]
+        return [Preset.of_tokens(spec, Config(width=w, depth=d), *tokens) for w, d, *tokens in sizes]
 
     @classmethod
     def toy(cls, spec: Spec) -> Config:

@@ -154,12 +154,8 @@ class WaveNet(Family):
             (128, 3, 24_000, 200_000_000),
         ]
         return [
-            Preset(
-                Config(width=w, stacks=s, depth=in_sight(spec, s)),
-                max(4, round(tokens / spec.dims)),
-                need // spec.dims,
-            )
-            for w, s, tokens, need in sizes
+            Preset.of_tokens(spec, Config(width=w, stacks=s, depth=in_sight(spec, s)), *tokens)
+            for w, s, *tokens in sizes
         ]
 
     @classmethod

@@ -25,8 +25,7 @@ class Diversity(Metric):
     sees = ("noise", "blur", "dropped-modes")
 
     def value(self, real: Real, made: Made) -> float:
-        one = Blocks(*(torch.zeros(len(x), dtype=torch.long) for x in (real, made)))
-        return self.both(real, made, one)[0]
+        return self.both(real, made, Blocks.nobody(real, made))[0]
 
     def without(self, real: Real, made: Made, blocks: Blocks) -> Float[Tensor, " B"]:
         return self.both(real, made, blocks)[1]

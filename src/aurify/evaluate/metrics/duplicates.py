@@ -12,7 +12,7 @@ from torch import Tensor
 
 from aurify.evaluate.kernels import parts, squared_distances
 from aurify.evaluate.metric import Blocks, Made, Metric, Real
-from aurify.evaluate.metrics.mmd import medians_without, nobody
+from aurify.evaluate.metrics.mmd import medians_without
 
 NEAR = 0.1  # of the median distance between real samples
 PAIRS = 1 << 18  # doubtful pairs counted at a time
@@ -33,7 +33,7 @@ class Duplicates(Metric):
     sees = ("repeats",)
 
     def value(self, real: Real, made: Made) -> float:
-        return float(duplicates(real, made, nobody(real, made), 1))
+        return float(duplicates(real, made, Blocks.nobody(real, made), 1))
 
     def without(self, real: Real, made: Made, blocks: Blocks) -> Float[Tensor, " B"]:
         return self.both(real, made, blocks)[1]

@@ -37,7 +37,7 @@ class Mmd(Metric):
     sees = ("noise", "blur", "dropped-modes")
 
     def value(self, real: Real, made: Made) -> float:
-        return float(discrepancies(real, made, nobody(real, made), 1))
+        return float(discrepancies(real, made, Blocks.nobody(real, made), 1))
 
     def without(self, real: Real, made: Made, blocks: Blocks) -> Float[Tensor, " B"]:
         return self.both(real, made, blocks)[1]
@@ -45,11 +45,6 @@ class Mmd(Metric):
     def both(self, real: Real, made: Made, blocks: Blocks) -> tuple[float, Float[Tensor, " B"]]:
         *without, whole = discrepancies(real, made, blocks, blocks.number + 1)
         return float(whole), torch.stack(without)
-
-
-def nobody(real: Real, made: Made) -> Blocks:
-    """Blocks without which, beginning with block 0, nobody is missing."""
-    return Blocks(torch.ones(len(real), dtype=torch.long), torch.ones(len(made), dtype=torch.long))
 
 
 def discrepancies(x: Float[Tensor, "n F"], y: Float[Tensor, "m F"], blocks: Blocks, count: int) -> Float[Tensor, " B"]:
