@@ -2,7 +2,7 @@
 
     python benchmarks/binary_mnist.py data WORK                  # writes WORK/digits.npz, without labels
     aurify train WORK/digits.npz --family vae --minutes M --out RUN --set likelihood=bernoulli [--set layers=3 ...]
-    python benchmarks/binary_mnist.py score RUN [--digits 10000] [--samples 1000]
+    python benchmarks/binary_mnist.py score RUN [--digits 10000] [--samples 1000] [--device auto] [--batch 500]
 
 Protocol. Training: dynamic binarisation, each place black or white anew each time with its grey value as probability
 (Salakhutdinov & Murray 2008), of 59,000 of the 60,000 training digits; the other 1,000 are held out. Test: the 10,000
@@ -26,7 +26,7 @@ from aurify.home import home
 from aurify.run import Run
 from aurify.sample import load_model
 
-HELD, AT_ONCE = 1000, 500
+HELD = 1000
 
 
 def write(work: Path) -> None:
@@ -34,7 +34,7 @@ def write(work: Path) -> None:
     pictures = {side: pixels(side) for side in ("train", "test")}
     work.mkdir(parents=True, exist_ok=True)
     train = pictures["train"]
-    np.savez(work / "digits.npz", x_train=train[:-HELD], x_valid=train[-HELD:], x_test=pictures["test"])
+    np.savez_compressed(work / "digits.npz", x_train=train[:-HELD], x_valid=train[-HELD:], x_test=pictures["test"])
 
 
 def pixels(side: str) -> np.ndarray:
@@ -51,13 +51,13 @@ def binarised(grey: np.ndarray) -> Tensor:
     return (torch.rand(p.shape, generator=torch.Generator().manual_seed(0)) < p).float() * 2 - 1
 
 
-def score(path: Path, digits: int, samples: int) -> None:
+def score(path: Path, digits: int, samples: int, device: str, batch: int) -> None:
     """Prints the mean bound with one sample and with many, and the standard error over digits."""
-    model, step = load_model(Run.load(path))
+    model, step = load_model(Run.load(path), device_name=device)
     x = binarised(pixels("test"))[:digits]
     many, one = [], []
-    for part in x.split(AT_ONCE):
-        found = model.importance(part, Cond(), samples)
+    for part in x.split(batch):
+        found = model.importance(part.to(model.device), Cond(), samples).cpu()
         many.append(found.logsumexp(0) - math.log(samples))
         one.append(found.mean(0))
         told = {"digits": sum(map(len, many)), "nats": -float(torch.cat(many).mean())}
@@ -76,11 +76,13 @@ def main() -> None:
     scoring.add_argument("run", type=Path)
     scoring.add_argument("--digits", type=int, default=10_000)
     scoring.add_argument("--samples", type=int, default=1000)
+    scoring.add_argument("--device", default="auto")
+    scoring.add_argument("--batch", type=int, default=500)
     asked = parser.parse_args()
     if asked.command == "data":
         write(asked.work)
     else:
-        score(asked.run, asked.digits, asked.samples)
+        score(asked.run, asked.digits, asked.samples, asked.device, asked.batch)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Exact nats of the test split under a run whose family has a likelihood: by label, with no label, and over all labels.
 
-python benchmarks/digit_nats.py RUN [--most 10000] [--threads 2] [--marginal]
+python benchmarks/digit_nats.py RUN [--most 10000] [--threads 2] [--device auto] [--marginal]
 
     given      -log p(x | y), y the sample's own label
     unasked    -log p(x) of the network that was trained with the label hidden now and then
@@ -17,11 +17,17 @@ import math
 import torch
 from torch import Tensor
 
-from aurify.cond import from_labels
+from aurify.cond import Cond, from_labels
+from aurify.family import Family
 from aurify.run import Run
 from aurify.sample import load_model
 
 BATCH = 100
+
+
+def nats(model: Family, x: Tensor, cond: Cond) -> Tensor:
+    """-log p of each row."""
+    return -model.log_prob(x, cond.to(model.device)).double().cpu()
 
 
 def main() -> None:
@@ -29,10 +35,11 @@ def main() -> None:
     arguments.add_argument("run")
     arguments.add_argument("--most", type=int, default=10_000)
     arguments.add_argument("--threads", type=int, default=2)
+    arguments.add_argument("--device", default="auto")
     arguments.add_argument("--marginal", action="store_true")
     asked = arguments.parse_args()
     run = Run.load(asked.run)
-    model, step = load_model(run)
+    model, step = load_model(run, device_name=asked.device)
     torch.set_num_threads(asked.threads)
     test, train = run.store.split("test"), run.store.split("train")
     counts = torch.bincount(torch.from_numpy(train.labels[train.first : train.last]).long().clamp_min(0))
@@ -41,20 +48,20 @@ def main() -> None:
     with torch.inference_mode():
         for start in range(0, min(asked.most, len(test)), BATCH):
             stored, labels = test.rows(range(start, min(start + BATCH, len(test))))
-            x = run.spec.widen(stored)
-            found["given"].append(-model.log_prob(x, from_labels(labels, run.cond)).double())
-            found["unasked"].append(-model.log_prob(x, from_labels([None] * len(x), run.cond)).double())
+            x = run.spec.widen(stored).to(model.device)
+            found["given"].append(nats(model, x, from_labels(labels, run.cond)))
+            found["unasked"].append(nats(model, x, from_labels([None] * len(x), run.cond)))
             if asked.marginal:
                 every = [from_labels([k] * len(x), run.cond) for k in range(run.cond.width)]
-                by_label = torch.stack([model.log_prob(x, cond).double() for cond in every], 1)
+                by_label = torch.stack([-nats(model, x, cond) for cond in every], 1)
                 found["marginal"].append(-(by_label + prior).logsumexp(1))
     told: dict[str, object] = {"run": str(run.path), "family": run.card.family, "step": step,
                                "codec": run.card.codec_config}  # fmt: skip
     for name, parts in found.items():
         if parts:
-            nats = torch.cat(parts)
-            told[name] = [round(float(nats.mean()), 3), round(float(nats.std()) / math.sqrt(len(nats)), 3)]
-            told["samples"] = len(nats)
+            values = torch.cat(parts)
+            told[name] = [round(float(values.mean()), 3), round(float(values.std()) / math.sqrt(len(values)), 3)]
+            told["samples"] = len(values)
     print(json.dumps(told))
 
 

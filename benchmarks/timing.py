@@ -1,7 +1,7 @@
 """Timing two pieces of work against each other so that the answer can be trusted.
 
 They run in one process, interleaved A B B A, with one of them run a second time under another name: if a thing is not
-as fast as itself, the machine is not quiet enough to say anything.
+as fast as itself, the machine is not quiet enough to say anything. On a GPU the clock stops when it has done its work.
 """
 
 import os
@@ -15,6 +15,8 @@ import torch
 
 from aurify.device import Precision
 from aurify.modes import fast_bfloat16
+
+CPU = torch.device("cpu")
 
 Work = Callable[[], object]
 
@@ -48,6 +50,8 @@ def compare(ours: Work, peer: Work, threads: int, rounds: int = 7, warmups: int 
         for name in order + order[::-1]:
             start = time.perf_counter()
             work[name]()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
             times[name].append(time.perf_counter() - start)
     median = {name: statistics.median(values) for name, values in times.items()}
     control, load = median["again"] / median["ours"], os.getloadavg()[0]
@@ -69,8 +73,8 @@ def bootstrap(peer: list[float], ours: list[float], draws: int = 2000) -> tuple[
     return ratios[draws // 40], ratios[-draws // 40]
 
 
-def precisions() -> list[tuple[Precision, Precision]]:
-    """Of ours and of the peer: float32 on both; where the processor has bfloat16, that on ours, and on both."""
-    if not fast_bfloat16(torch.device("cpu")):
+def precisions(target: torch.device = CPU) -> list[tuple[Precision, Precision]]:
+    """Of ours and of the peer: float32 on both; where the device has bfloat16, that on ours, and on both."""
+    if not fast_bfloat16(target):
         return [("float32", "float32")]
     return [("float32", "float32"), ("bfloat16", "float32"), ("bfloat16", "bfloat16")]

@@ -1,16 +1,18 @@
 """The gan family against its papers: known values, the optimal discriminator, penalties, coverage, collapse."""
 
 import math
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from aurify.cond import Cond, CondSpec, from_labels
 from aurify.families.gan import GAMES, Config, Gan, Options, squared_slope
 from aurify.nets.augment import augment, translate
-from aurify.nets.conv import pyramid
+from aurify.nets.conv import along_axes, pyramid, resize, shrink
 from aurify.rng import BatchRng, SampleRng
 from aurify.spec import Grid
 
@@ -311,3 +313,10 @@ def test_truncation_shrinks_towards_the_most_typical_sample():
     made = [gan.sample(same, SampleRng(0, range(6)), Options(truncation=t)) for t in (0.0, 0.5, 1.0)]
     spread = [float(m.std(0).mean()) for m in made]
     assert spread[0] == pytest.approx(0, abs=1e-6) and spread[0] < spread[1] < spread[2]
+
+
+@pytest.mark.parametrize(("size", "new"), [((7,), (3,)), ((9, 8), (5, 4)), ((4, 6, 5), (2, 3, 3))])
+def test_a_change_of_size_is_the_same_axis_by_axis(size, new):
+    small, large = (torch.rand(2, 3, *axes, dtype=torch.float64) for axes in (new, size))
+    torch.testing.assert_close(along_axes(large, new, F.adaptive_avg_pool1d), shrink(large, new))
+    torch.testing.assert_close(along_axes(small, size, partial(F.interpolate, mode="linear")), resize(small, size))

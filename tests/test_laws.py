@@ -1,7 +1,11 @@
-"""The laws, over every codec, every family and every legal pair found by name: a new file brings no copied test."""
+"""The laws, over every codec, every family and every legal pair found by name: a new file brings no copied test.
+
+They hold on the device of $AURIFY_TEST_DEVICE, the CPU where it says nothing.
+"""
 
 import copy
 import json
+import os
 
 import numpy as np
 import pytest
@@ -14,6 +18,7 @@ from aurify.family import Family
 from aurify.rng import BatchRng, SampleRng
 from aurify.spec import Grid, Tokens
 
+DEVICE = torch.device(os.environ.get("AURIFY_TEST_DEVICE", "cpu"))
 LABELS = CondSpec(("a", "b", "c"))
 SPECS = {
     "picture": Grid(1, (9, 8)),
@@ -48,7 +53,7 @@ def fitted(name):
 def built(name: str, spec, seed=0) -> Family:
     torch.manual_seed(seed)
     kind = family.load(name)
-    return kind(spec, asks(spec), kind.toy(spec))
+    return kind(spec, asks(spec), kind.toy(spec)).to(DEVICE)
 
 
 def asks(spec) -> CondSpec:
@@ -63,7 +68,8 @@ def batch(spec, n=8):
         there = TEXTS[spec].mask(symbols)
         there[-1] = False
         texts = symbols, there
-    return spec.like(BatchRng(3, n)), from_rows(torch.tensor([i % 3 for i in range(n)]), texts, asks(spec))
+    cond = from_rows(torch.tensor([i % 3 for i in range(n)]), texts, asks(spec))
+    return spec.like(BatchRng(3, n)).to(DEVICE), cond.to(DEVICE)
 
 
 def optimise(model, x, cond, steps):

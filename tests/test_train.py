@@ -48,7 +48,7 @@ def test_a_stop_saves_at_once_and_changes_nothing(tmp_path):
     whole = toys.make(data, "flow", tmp_path / "whole", steps=9, save_every=100)
     list(train(whole))
     parts = toys.make(data, "flow", tmp_path / "parts", steps=9, save_every=100)
-    interrupted = Loop(parts, torch.device("cpu"), Group())
+    interrupted = Loop(parts, device.choose(), Group())
 
     class Stop:
         asked = False

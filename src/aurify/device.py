@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -38,6 +39,27 @@ def compile_networks(family: Family) -> None:
     """Compiles the family's networks in place; parameters keep their names."""
     for network in family.children():
         network.compile()
+
+
+@contextlib.contextmanager
+def repeatable(device: torch.device) -> Iterator[None]:
+    """Within it, the same work on a GPU gives the same bits: a run that was stopped goes on as if it had not been.
+
+    Raises:
+        RuntimeError: of torch, for the few functions that have no such way there.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    was = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.deterministic
+    torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.deterministic = True
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(was[0])
+        torch.backends.cudnn.deterministic = was[1]
 
 
 def use_threads(count: int | None) -> None:

@@ -156,7 +156,8 @@ class Loop:
         a time when memory runs out."""
         while True:
             try:
-                return self.accumulate(phase)
+                with device.repeatable(self.device):
+                    return self.accumulate(phase)
             except Exception as error:
                 micro = self.state.micro or len(self.crew.share(self.config.batch))
                 if not device.out_of_memory(error) or micro == 1:
@@ -187,7 +188,7 @@ class Loop:
         cond = from_rows(labels, self.batches.texts(position, start, stop), self.run.cond).to(self.device)
         seed = derive("noise", self.config.seed, position, phase.name)
         torch.manual_seed(derive(seed, start))  # dropout alone
-        rng = BatchRng(seed, self.config.batch, start, stop)
+        rng = BatchRng(seed, self.config.batch, start, stop, "cuda" if self.device.type == "cuda" else "cpu")
         with device.arithmetic(self.device, self.config.precision):
             losses = self.state.family.loss(x, cond, phase.name, rng)
         weight = losses.pop("weight", None)

@@ -67,7 +67,8 @@ class Muon(torch.optim.Optimizer):
     """
 
     def __init__(self, params: Iterable[Any], lr: float = 0.04, weight_decay: float = 0.0):
-        super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "orthogonal": False})
+        defaults = {"lr": lr, "weight_decay": weight_decay, "orthogonal": False}
+        super().__init__(params, defaults | {"fused": True})  # which says that steps are counted on the device
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]

@@ -2,7 +2,8 @@
 
 Two sources with one face. `BatchRng` serves training: row i of step s's global batch is a function of (seed, s, i),
 so accumulation and several processes see the noise that one big batch would. `SampleRng` serves sampling: sample i is
-a function of (seed, i) and of nothing else. Values are drawn on the CPU, so every device gets the same.
+a function of (seed, i) and of nothing else. Samples are drawn on the CPU, so every device gets the same; a training on
+a GPU draws there, because a processor would take longer to draw its noise than it takes to learn from it.
 """
 
 import hashlib
@@ -15,7 +16,7 @@ from torch import Tensor
 
 @runtime_checkable
 class Rng(Protocol):
-    """Random values with one leading axis of n rows, float32 on the CPU."""
+    """Random values with one leading axis of n rows, float32."""
 
     n: int
 
@@ -35,18 +36,19 @@ def derive(*words: int | str) -> int:
 
 
 class BatchRng:
-    """Rows [start, stop) of a global batch of `total` rows: the whole is drawn, the rows are cut out."""
+    """Rows [start, stop) of a global batch of `total` rows: the whole is drawn, the rows are cut out. Another kind of
+    device draws other values."""
 
-    def __init__(self, seed: int, total: int, start: int = 0, stop: int | None = None):
-        self.generator = torch.Generator().manual_seed(seed)
+    def __init__(self, seed: int, total: int, start: int = 0, stop: int | None = None, device: str = "cpu"):
+        self.generator = torch.Generator(device).manual_seed(seed)
         self.total, self.rows = total, slice(start, total if stop is None else stop)
         self.n = self.rows.stop - self.rows.start
 
     def normal(self, *shape: int) -> Tensor:
-        return torch.randn(self.total, *shape, generator=self.generator)[self.rows]
+        return torch.randn(self.total, *shape, generator=self.generator, device=self.generator.device)[self.rows]
 
     def uniform(self, *shape: int) -> Tensor:
-        return torch.rand(self.total, *shape, generator=self.generator)[self.rows]
+        return torch.rand(self.total, *shape, generator=self.generator, device=self.generator.device)[self.rows]
 
 
 class SampleRng:

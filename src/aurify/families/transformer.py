@@ -56,6 +56,9 @@ class Config(BaseModel, frozen=True, extra="forbid"):
         default="causal", description="say the next symbol, or hidden ones from both sides"
     )
     window: int | None = Field(default=None, ge=1, description="symbols that each sees, itself included; none: all")
+    places: bool = Field(
+        default=False, description="learn what each place is, for samples of one length, such as pictures and rows"
+    )
     optimizer: Literal["muon", "adamw"] = Field(default="muon", description="how the hidden matrices step")
     lr: float = Field(default=0.04, gt=0, description="learning rate of Muon; AdamW takes an eighth at width 128")
     weight_decay: float = Field(default=0.1, ge=0, description="decoupled, on matrices")
@@ -97,7 +100,8 @@ class Transformer(Family):
         hidden = max(32, round(config.mlp * config.width / 32) * 32)
         self.masked, text = config.objective == "masked", cond.text
         sizes = Sizes(config.width, config.depth, config.heads, kv_heads, hidden, not self.masked, config.window)
-        read, placed = (spec.vocab + 1 + self.masked, spec.length + self.masked), self.masked or text is not None
+        read, waves = (spec.vocab + 1 + self.masked, spec.length + self.masked), self.masked or text is not None
+        placed = "learned" if config.places else "waves" if waves else None
         self.net = Decoder(sizes, read[0], spec.vocab, read[1], config.tie, config.dropout, placed)
         depth = config.source_depth or config.depth
         self.source = None if text is None else Source(sizes, depth, text.vocab, text.length, config.dropout)
@@ -281,7 +285,7 @@ class Transformer(Family):
         return [("text-ignored", text)]
 
     @classmethod
-    def presets(cls, spec: Spec) -> list[Preset]:
+    def presets(cls, spec: Tokens) -> list[Preset]:
         """Sizes in tokens: (width, depth, heads, a batch, how many before it beats the size below). Batches are large
         enough for Muon: see PAYS."""
         sizes = [
@@ -293,7 +297,7 @@ class Transformer(Family):
             (512, 10, 8, 8_000, 40_000_000),
         ]
         return [
-            Preset(Config(width=w, depth=d, heads=h), max(4, round(tokens / spec.dims)), need // spec.dims)
+            Preset.of_tokens(spec, Config(width=w, depth=d, heads=h, places=whole(spec)), tokens, need)
             for w, d, h, tokens, need in sizes
         ]
 
@@ -304,8 +308,13 @@ class Transformer(Family):
         return {} if most * spec.dims >= PAYS * 64 else {"optimizer": "adamw"}
 
     @classmethod
-    def toy(cls, spec: Spec) -> Config:
-        return Config(width=32, depth=2, heads=2)
+    def toy(cls, spec: Tokens) -> Config:
+        return Config(width=32, depth=2, heads=2, places=whole(spec))
+
+
+def whole(spec: Tokens) -> bool:
+    """Whether all samples have one length, so that each place has a meaning of its own."""
+    return not (spec.stream or spec.variable)
 
 
 def saved(nll: Tensor, symbols: Tensor, seen: Tensor | None) -> Tensor:

@@ -11,7 +11,8 @@ Kautz 2020); beta weighs the divergence (Higgins et al. 2017), free bits leave s
 """
 
 import math
-from typing import Any, Literal
+from collections.abc import Iterator
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -24,13 +25,13 @@ from aurify.cond import Cond, CondSpec
 from aurify.family import Family, Params, Phase, Preset
 from aurify.muon import Muon
 from aurify.nets.conv import pyramid
-from aurify.nets.ladder import Ladder
+from aurify.nets.ladder import Ladder, Latent
 from aurify.nets.unet import channels_last
 from aurify.rng import Rng
 from aurify.spec import Grid
 
 LEVELS = 256  # of a stored grey value
-SAMPLES = 64  # importance samples of `log_prob`
+SAMPLES, AT_ONCE = 64, 16  # importance samples of `log_prob`; those for which a sample is encoded once
 FAINT = 0.05  # nats: a layer that says less about a sample says nothing
 PATIENCE = 25  # logged steps, of some 500 a training, after which silence is no beginning any more
 
@@ -112,8 +113,7 @@ class Vae(Family):
         x = self.whitened(x, rng)
         S = self.config.importance
         e = [[rng.normal(*shape).to(x) for shape in self.net.shapes] for _ in range(S)]
-        features = self.features(x, cond)
-        log_p, latents, log_w = zip(*(self.weighed(x, cond, draw, features) for draw in e), strict=True)
+        log_p, latents, log_w = zip(*self.weighed(x, cond, e), strict=True)
         bound = torch.stack(log_w).logsumexp(0) - math.log(S)
         rates = [latent.divergence() for latent in latents[0]]
         if S == 1:
@@ -132,17 +132,11 @@ class Vae(Family):
             return x
         return (rng.uniform(*self.spec.shape).to(x) < (x + 1) / 2).to(x) * 2 - 1
 
-    def features(self, x: Tensor, cond: Cond) -> list[Tensor]:
-        """What the encoder sees in x, of each level."""
-        return self.net.encode(x.flatten(1) if self.flat else x, cond.vector)
-
-    def weighed(
-        self, x: Tensor, cond: Cond, e: list[Tensor], features: list[Tensor]
-    ) -> tuple[Tensor, list[Any], Tensor]:
-        """log p(x|z), the posteriors, and log p(x, z) - log q(z|x), at the z that the draws e lead to."""
-        put, latents = self.net.decode(e, cond.vector, features)
-        log_p = self.log_likelihood(x, put)
-        return log_p, latents, log_p + sum(q.log_ratio(draw) for q, draw in zip(latents, e, strict=True))
+    def weighed(self, x: Tensor, cond: Cond, e: list[list[Tensor]]) -> Iterator[tuple[Tensor, list[Latent], Tensor]]:
+        """log p(x|z), the posteriors, and log p(x, z) - log q(z|x), at the z that each of the draws e leads to."""
+        for (put, latents), drawn in zip(self.net(x.flatten(1) if self.flat else x, e, cond.vector), e, strict=True):
+            log_p = self.log_likelihood(x, put)
+            yield log_p, latents, log_p + sum(q.log_ratio(part) for q, part in zip(latents, drawn, strict=True))
 
     def log_likelihood(self, x: Float[Tensor, "B C *grid"], put: Tensor) -> Float[Tensor, " B"]:
         """log p(x|z) of each row, from what the decoder puts out."""
@@ -165,13 +159,16 @@ class Vae(Family):
 
     @torch.no_grad()
     def importance(self, x: Tensor, cond: Cond, samples: int) -> Float[Tensor, "S B"]:
-        """log p(x, z) - log q(z|x) at so many draws from the posterior, always the same ones."""
-        generator, features = torch.Generator().manual_seed(0), self.features(x, cond)
-        weights = []
-        for _ in range(samples):
-            e = [torch.randn(len(x), *shape, generator=generator).to(x) for shape in self.net.shapes]
-            weights.append(self.weighed(x, cond, e, features)[2])
+        """log p(x, z) - log q(z|x) at so many draws from the posterior, always the same ones on one kind of device."""
+        generator, weights = torch.Generator(x.device).manual_seed(0), []
+        for start in range(0, samples, AT_ONCE):
+            e = [self.draws(x, generator) for _ in range(start, min(start + AT_ONCE, samples))]
+            weights += [log_w for _, _, log_w in self.weighed(x, cond, e)]
         return torch.stack(weights)
+
+    def draws(self, x: Tensor, generator: torch.Generator) -> list[Tensor]:
+        """Standard normal values of each of the latents' shapes, for each row of x."""
+        return [torch.randn(len(x), *s, generator=generator, device=x.device).to(x) for s in self.net.shapes]
 
     @torch.inference_mode()
     def sample(self, cond: Cond, rng: Rng, options: Options) -> Tensor:

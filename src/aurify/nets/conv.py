@@ -11,6 +11,7 @@ is a grid of one place, whose convolution is a matrix: there the same blocks mak
 
 import math
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -144,10 +145,29 @@ def he(layer: Layer, gain: float = math.sqrt(2 / (1 + SLOPE**2))) -> Layer:
 
 def resize(h: Tensor, size: tuple[int, ...]) -> Tensor:
     """Linear interpolation up to a size."""
+    if by_products(h):
+        return along_axes(h, size, partial(F.interpolate, mode="linear"))
     return F.interpolate(h, size=size, mode=("linear", "bilinear", "trilinear")[len(size) - 1])
 
 
 def shrink(h: Tensor, size: tuple[int, ...]) -> Tensor:
     """Mean of the places that fall together, down to a size."""
+    if by_products(h):
+        return along_axes(h, size, F.adaptive_avg_pool1d)
     pool: Callable[..., Tensor] = (F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d)[len(size) - 1]
     return pool(h, size)
+
+
+def by_products(h: Tensor) -> bool:
+    """Whether sizes change by `along_axes`. Torch's own gradients of such changes add up in any order on a GPU, and so
+    end in other bits each time; what its compiler makes of them for processors is wrong (of 2.13)."""
+    return h.is_cuda or torch.compiler.is_compiling()
+
+
+def along_axes(h: Tensor, size: tuple[int, ...], change: Callable[[Tensor, int], Tensor]) -> Tensor:
+    """What a linear change of one axis does to each in turn, as products with its matrix."""
+    wide = torch.promote_types(h.dtype, torch.float32)
+    for axis, n in enumerate(size, 2):
+        matrix = change(torch.eye(h.shape[axis], dtype=wide, device=h.device)[None], n)[0]
+        h = (h.movedim(axis, -1) @ matrix.to(h)).movedim(-1, axis)
+    return h

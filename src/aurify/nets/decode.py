@@ -73,8 +73,8 @@ class Decoding:
         place = t % self.kept
         keys, values = seen[:, :, :K].unbind(0), seen[:, :, K:].unbind(0)
         h = F.embedding(tokens, self.net.embedding.weight)
-        if self.net.places is not None:
-            h = h + self.net.places[t]
+        for told in (self.net.waves, self.net.places):
+            h = h if told is None else h + told[t]
         if self.extra is not None:
             h = h + self.extra
         for layer, glance, slots, k, v in zip(self.layers, self.glances, self.slots, keys, values, strict=True):

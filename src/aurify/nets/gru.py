@@ -10,6 +10,7 @@ Their Equations 5 to 8, with r after the product U_n h, as in cuDNN and torch.nn
     B batch, T positions, C width, V alphabet
 """
 
+import warnings
 from typing import Any
 
 import torch
@@ -151,7 +152,9 @@ class Recurrent(nn.Module):
     def fused(self, tokens: Tensor, extra: Tensor | None, state: Tensor) -> tuple[Tensor, Tensor]:
         """`read` by torch.nn.GRU: where cuDNN runs it, one kernel takes all positions."""
         x = self.embedding(tokens.t())
-        top, last = self.gru(x if extra is None else x + extra, state)
+        with warnings.catch_warnings():  # weights that were averaged or loaded lie apart; it puts them together itself
+            warnings.filterwarnings("ignore", "RNN module weights", UserWarning)
+            top, last = self.gru(x if extra is None else x + extra, state)
         return top[None], last
 
     def first(self, tokens: Tensor, extra: Tensor | None) -> Tensor:

@@ -93,6 +93,13 @@ class Ladder(nn.Module):
         self.into = nn.ModuleList(he(conv(ndim, c, w, 1), gain=1.0) for w, c in rows)
         self.head = he(conv(ndim, ws[0], out * folded), gain=1.0)
 
+    def forward(
+        self, x: Float[Tensor, "B C *grid"], draws: list[list[Tensor]], vector: Tensor | None
+    ) -> list[tuple[Float[Tensor, "B out *grid"], list[Latent]]]:
+        """What `decode` gives of each of the draws, through the posteriors of x."""
+        features = self.encode(x, vector)
+        return [self.decode(e, vector, features) for e in draws]
+
     def encode(self, x: Float[Tensor, "B C *grid"], vector: Tensor | None) -> list[Tensor]:
         """Features of each level, the lowest first."""
         h, found = self.stem(fold(padded(x, self.patch), self.patch)), []

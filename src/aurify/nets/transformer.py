@@ -13,7 +13,7 @@ W - 1 before it (Beltagy et al. 2020).
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 EPSILON = 1e-6  # only against 0 / 0
 SHARPNESS = 1.7  # attention logits lie within 1.7 sqrt(D); chosen by trial
 BASE = 10000.0  # of the rotary frequencies
+FEW = 1024  # symbols
 
 Look = Callable[[Tensor], Tensor]  # what a layer does between its two parts, such as attention to another sequence
 
@@ -90,6 +91,15 @@ def windowed(q: Tensor, k: Tensor, v: Tensor, window: int, **how: Any) -> Tensor
     y = F.scaled_dot_product_attention(q, k, v, attn_mask=(j <= i) & (j > i - W), **how)
     rest = y.unflatten(0, (len(first), -1)).transpose(1, 2).flatten(2, 3)
     return torch.cat((first, rest), 2)[:, :, :T]
+
+
+def embedded(tokens: Tensor, weight: Tensor) -> Tensor:
+    """Rows of the embedding; of few symbols on a GPU as a product, because there the many tokens that add to one row's
+    gradient would wait for each other."""
+    if not tokens.is_cuda or len(weight) > FEW:
+        return F.embedding(tokens, weight)
+    with torch.autocast("cuda", enabled=False):
+        return F.one_hot(tokens, len(weight)).to(weight) @ weight
 
 
 class Block(nn.Module):
@@ -172,11 +182,13 @@ class Decoder(nn.Module):
         vocab: V, symbols the head can write.
         context: the most positions T.
         tie: the head is the first V rows of the embedding.
-        placed: each symbol also carries its place, for attention to what has no rotations in common with it.
+        placed: each symbol also carries its place: "waves", for attention to what has no rotations in common with it,
+            or "learned", for places that have a meaning of their own.
     """
 
     table: Tensor
     places: Tensor | None
+    waves: Tensor | None
 
     def __init__(
         self,
@@ -186,7 +198,7 @@ class Decoder(nn.Module):
         context: int,
         tie: bool = False,
         dropout: float = 0.0,
-        placed: bool = False,
+        placed: Literal["waves", "learned"] | None = None,
     ):
         super().__init__()
         width, heads, kv_heads = sizes.width, sizes.heads, sizes.kv_heads or sizes.heads
@@ -199,8 +211,9 @@ class Decoder(nn.Module):
         self.blocks = nn.ModuleList(Block(*block) for _ in range(sizes.depth))
         self.head = None if tie else nn.Linear(width, vocab, bias=False)
         self.register_buffer("table", rotations(context, width // heads), persistent=False)
-        places = sinusoids(context, width) * (width**-0.5 if tie else 1.0) if placed else None
-        self.register_buffer("places", places, persistent=False)
+        waves = sinusoids(context, width) * (width**-0.5 if tie else 1.0) if placed == "waves" else None
+        self.register_buffer("waves", waves, persistent=False)
+        self.places = nn.Parameter(torch.zeros(context, width)) if placed == "learned" else None
         self.initialise()
 
     def initialise(self) -> None:
@@ -230,7 +243,8 @@ class Decoder(nn.Module):
         narrow = lr / 8
         wide = narrow * 128 / self.width
         outputs = self.embedding.weight if self.head is None else self.head.weight
-        inputs = others if self.head is None else [*others, self.embedding.weight]
+        inputs = [*others, *(p for p in (self.places,) if p is not None)]
+        inputs += [] if self.head is None else [self.embedding.weight]
         groups = [
             {"params": self.matrices(), "lr": lr if muon else wide, "orthogonal": muon},
             {"params": [outputs], "lr": wide},
@@ -260,9 +274,9 @@ class Decoder(nn.Module):
         return rms_norm(h)
 
     def embed(self, tokens: Tensor, extra: Tensor | None) -> Tensor:
-        h = self.embedding(tokens)
-        if self.places is not None:
-            h = h + self.places[: tokens.shape[1]]
+        h = embedded(tokens, self.embedding.weight)
+        for told in (self.waves, self.places):
+            h = h if told is None else h + told[: tokens.shape[1]]
         return self.dropout(h if extra is None else h + extra[:, None])
 
 
@@ -272,7 +286,7 @@ def to_qwen3(net: Decoder) -> tuple[dict[str, Any], dict[str, Tensor]]:
     Symbols that are read but never written have zero rows in the head: leave their logits out when choosing the next.
     """
     block = net.layers[0]
-    assert net.places is None and block.causal
+    assert net.waves is None and net.places is None and block.causal
     config = {
         "vocab_size": net.embedding.num_embeddings, "hidden_size": net.width, "num_hidden_layers": len(net.blocks),
         "num_attention_heads": block.heads, "num_key_value_heads": block.kv_heads, "head_dim": block.head_width,
