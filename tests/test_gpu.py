@@ -56,7 +56,8 @@ def test_likelihoods_are_those_of_the_cpu(name, case):
             found.append(model.eval().log_prob(x, cond).detach().cpu().float())
         except UserError as error:
             pytest.skip(str(error))
-    torch.testing.assert_close(found[1], found[0], rtol=1e-3, atol=1e-2)
+    estimated = hasattr(model, "importance")  # by draws, which are others there
+    torch.testing.assert_close(found[1], found[0], rtol=0.1 if estimated else 1e-3, atol=2.0 if estimated else 1e-2)
 
 
 @pytest.mark.parametrize(("name", "case"), [c for c in laws.CASES if isinstance(laws.SPECS[c[1]], Grid)])

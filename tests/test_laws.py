@@ -112,6 +112,19 @@ def test_a_codec_decodes_anything(name):
 
 
 @pytest.mark.parametrize("name", codec.names())
+def test_figures_see_what_a_written_sample_holds(name):
+    """No value beyond black and white, no step finer than a file has: of anything that a family may put out."""
+    made, _ = fitted(name)
+    x = made.spec.like(BatchRng(1, 20))
+    x = 3 * x if isinstance(made.spec, Grid) else x
+    if made.seen(x) is None:
+        return
+    for row in x:
+        held = made.spec.widen(made.encode(made.decode(row)))
+        assert torch.equal(made.seen(row[None]), made.seen(held[None]))
+
+
+@pytest.mark.parametrize("name", codec.names())
 def test_a_codec_comes_back_from_its_json(name):
     made, samples = fitted(name)
     kind = codec.load(name)

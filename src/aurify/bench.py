@@ -183,7 +183,7 @@ def timed(action: Callable[[], Any], times: int = 1) -> float:
 class Costs:
     """Seconds of a training's parts, measured."""
 
-    start: float  # what the first step and the first preview take longer than those that follow
+    start: float  # what the first of each takes longer than those that follow, such as to compile
     step: float
     evaluation: float
     preview: float
@@ -199,14 +199,16 @@ class Costs:
 
 def measured(bench: Bench, loop: Loop, seconds: float) -> Costs:
     """Costs of a training like this one; its steps are tried for so long."""
-    first = timed(lambda: run_step(loop))  # compiles, where that is asked for
+    first = timed(lambda: run_step(loop))
     step = steps_timed(loop, seconds, least=3)
     known = timed(lambda: loop.preview.glance.known) + timed(loop.look)
+    begun = [timed(loop.held_out), timed(lambda: preview(loop))]
+    again = [timed(loop.held_out), timed(lambda: preview(loop))] if loop.config.compiled else begun
     return Costs(
-        start=max(0.0, first - step) + known,
+        start=max(0.0, first - step) + known + max(0.0, sum(begun) - sum(again)),
         step=step / bench.shares,
-        evaluation=timed(loop.held_out),
-        preview=timed(lambda: preview(loop)),
+        evaluation=again[0],
+        preview=again[1],
         save=timed(lambda: save(loop, bench.beside)),
     )
 

@@ -78,7 +78,7 @@ class Codec(ABC, Generic[Native]):
         """A grid, a page, a player: what these samples look like together."""
 
     def seen(self, x: Tensor) -> Tensor | None:
-        """Widened samples (n, ...) as figures look at them: values (n, C, *size) about [-1, 1], as a Grid has them;
+        """Widened samples (n, ...) as figures look at them: values (n, C, *size) in [-1, 1], as a Grid has them;
         None where they are read as texts. Overridden where tokens are the parts of something that people look at."""
         return x if isinstance(self.spec, Grid) else None
 

@@ -86,11 +86,16 @@ class Image(Codec[np.ndarray]):
 
     def decode(self, x: Float[Tensor, "C H W"] | UInt[Tensor, "C H W"]) -> np.ndarray:
         """Values beyond [-1, 1] are clamped; what is not a number becomes mid grey."""
-        x = self.spec.widen(x.detach().cpu())
-        x = x.nan_to_num(nan=0.0).clamp(-1, 1)
-        top = 2**self.bits - 1
-        values = ((x + 1) * (top / 2)).round().numpy().astype(f"uint{self.bits}")
+        values = self.levels(self.spec.widen(x.detach().cpu())).numpy().astype(f"uint{self.bits}")
         return np.ascontiguousarray(values.transpose(1, 2, 0))
+
+    def seen(self, x: Float[Tensor, "n C H W"]) -> Float[Tensor, "n C H W"]:
+        """What a file of each picture holds: a network may put out more than white, and finer steps than there are."""
+        return self.levels(x) * (2 / (2**self.bits - 1)) - 1
+
+    def levels(self, x: Tensor) -> Tensor:
+        """-1 to 1 as whole numbers from 0 to 2^bits - 1."""
+        return ((x.nan_to_num(nan=0.0).clamp(-1, 1) + 1) * ((2**self.bits - 1) / 2)).round()
 
     def preview(self, samples: list[np.ndarray]) -> Preview:
         return pictures.preview(samples)
