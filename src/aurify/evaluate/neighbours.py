@@ -110,12 +110,12 @@ def slack(F: int) -> float:
 def held_by(d: Float[Tensor, "n m"], centres: Side, points: Side) -> tuple[Tensor, Tensor]:
     """Points held by each ball (n, C), and balls that hold each point (m, C), from coarse distances."""
     margin = slack(centres.x.shape[1]) * (centres.norm + points.norm.max()).double()
-    low, high = centres.radius.amin(1) - margin, centres.radius.amax(1) + margin
-    surely = d <= low.float()[:, None]  # in every selection
-    doubtful = (d <= high.float()[:, None]).logical_xor_(surely).nonzero()
-    sure = surely.float()
+    sure = below(d, centres.radius.amin(1) - margin)  # in every selection
+    perhaps = below(d, centres.radius.amax(1) + margin)
     held, holding = sure @ points.kept, sure.T @ centres.kept
-    for i, j in (pair.unbind(1) for pair in doubtful.split(PAIRS)):
+    rows = (perhaps.sum(1) != sure.sum(1)).nonzero()[:, 0]
+    row, column = (perhaps[rows] - sure[rows]).nonzero().unbind(1)
+    for i, j in zip(rows[row].split(PAIRS), column.split(PAIRS), strict=True):
         e, radius = d[i, j].double(), centres.radius[i]
         close = ((e[:, None] - radius).abs() <= margin[i, None]).any(1)
         e[close] = exact(centres.x, i[close], points.x, j[close])
@@ -123,6 +123,12 @@ def held_by(d: Float[Tensor, "n m"], centres: Side, points: Side) -> tuple[Tenso
         held.index_add_(0, i, inside * points.kept[j])
         holding.index_add_(0, j, inside * centres.kept[i])
     return held, holding
+
+
+def below(d: Float[Tensor, "n m"], bound: Float[Tensor, " n"]) -> Float[Tensor, "n m"]:
+    """1 where d is at most its row's bound, else 0: as numbers at once, since to make truth values into numbers, and to
+    count and find them, takes six times as long."""
+    return torch.le(d, bound.float()[:, None], out=torch.empty_like(d))
 
 
 def exact(x: Tensor, i: Tensor, y: Tensor, j: Tensor) -> Float[Tensor, " p"]:
