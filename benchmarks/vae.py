@@ -1,12 +1,13 @@
 """Training pictures a second, and the bound as it learns, against pythae's VAE and trainer with the same network.
 
-    python benchmarks/vae.py WORK [--threads 2] [--steps 2000]
+    python benchmarks/vae.py WORK [--threads 2] [--steps 2000] [--compiled]
 
 Both have the same encoder and decoder (ours, one latent vector), the same first weights, the same optimizer (AdamW at
 one constant rate), black and white digits drawn anew from grey (Bernoulli likelihood), batches of 64. Ours is the real
 loop, with clipping, averaged weights and its log; the peer's is `train_step` of its own BaseTrainer on a data set of
 its own, already drawn, so that the drawing costs ours alone. Its example and its trainer are float32 on a CPU (its
-mixed precision is CUDA's); ours takes bfloat16 where the plan finds it faster: both are shown. The curves are the
+mixed precision is CUDA's); ours takes bfloat16 where the plan finds it faster: both are shown, and with --compiled both
+as trainings of a quarter of an hour and more may run, where compiling pays. The curves are the
 negative bound in nats of 1,000 test digits, with equal noise, both in float32.
 """
 
@@ -29,7 +30,7 @@ from torch import Tensor
 from aurify.bench import Bench, run_step
 from aurify.cond import Cond, CondSpec
 from aurify.data.store import open_or_build
-from aurify.device import Precision
+from aurify.device import Precision, compile_networks
 from aurify.families.vae import Config, Vae
 from aurify.loop import Loop
 from aurify.nets.ladder import Ladder, latent
@@ -107,6 +108,7 @@ def main() -> None:
     parser.add_argument("work", type=Path)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--compiled", action="store_true")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     logging.getLogger("pythae").setLevel(logging.ERROR)
@@ -119,14 +121,18 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         for name, shape in NETS.items():
             for precision in (ours for ours, theirs in precisions() if theirs == "float32"):
-                speed(store, grey, shape, precision, asked.threads, {"network": name, "precision": precision}, scratch)
+                told = {"network": name, "precision": precision, "compiled": asked.compiled}
+                speed(store, grey, shape, told, asked.threads, scratch)
         name, shape = next(iter(NETS.items()))
-        curves(store, grey, test, shape, asked.steps, scratch)
+        if asked.steps:
+            curves(store, grey, test, shape, asked.steps, scratch)
 
 
-def speed(store: Any, grey: Tensor, shape: Any, precision: Precision, threads: int, told: Any, scratch: str) -> None:
+def speed(store: Any, grey: Tensor, shape: Any, told: dict[str, Any], threads: int, scratch: str) -> None:
     """Ten steps of each, in turn."""
-    loop, data = our_loop(store, shape, precision, Path(scratch)), Drawn(grey, AT_ONCE * BATCH)
+    loop, data = our_loop(store, shape, told["precision"], Path(scratch)), Drawn(grey, AT_ONCE * BATCH)
+    if told["compiled"]:
+        compile_networks(loop.state.family)
     data.draw()
     trainer = peer(our_loop(store, shape, "float32", Path(scratch)).state.family.net, data, Path(scratch) / "peer")  # pyright: ignore
     result = compare(
