@@ -100,7 +100,10 @@ def must_exist(path: Path) -> None:
             return
     except OSError as error:
         raise UserError(f"cannot look at {path}: {error.strerror}; check its permissions") from None
-    raise UserError(f"there is nothing at {path}; check the spelling")
+    from aurify.catalog import entries  # late: rarely asked
+
+    fetched = f"aurify data get {path} {path} fetches the set of that name"
+    raise UserError(f"there is nothing at {path}; {fetched if str(path) in entries() else 'check the spelling'}")
 
 
 def one(path: Path) -> File:
