@@ -159,7 +159,7 @@ def test_too_few_bytes_tell_nothing(capsys, tmp_path):
         assert "one.bin" in refused(capsys, "check", tmp_path / "one.bin")
     (tmp_path / "poem.old").write_text("It was a dark night, and nothing moved.\n")
     assert check(tmp_path / "poem.old").codec == "text"
-    (tmp_path / "one.bin").write_text("abc")
+    (tmp_path / "one.bin").write_text("It was a dark night, and nothing moved but the wind in the trees.\n")
     assert aurify(capsys, "check", tmp_path / "one.bin", "--codec", "text")[0] == 0
 
 

@@ -1,5 +1,6 @@
 """The command line: thin, each command calls one library function. Only commands that need torch import it."""
 
+import shlex
 import sys
 from typing import Annotated, Any
 
@@ -133,10 +134,11 @@ def check(
     show.json(report.to_json())
     for title, lines in report.sections().items():
         show.lines(title, lines)
-    if not report.samples:
-        raise UserError(f"{path} holds no sample that can be read; see the list of unreadable files")
-    columns = "".join(f" --column {pair}" for pair in column or [])
-    show.lines("next", [f"aurify train {path} --minutes 5{columns}"])
+    if report.lacking:
+        raise UserError(f"{path}: {report.lacking}")
+    asked = ["--codec", codec] if codec else []
+    asked += [word for pair in column or [] for word in ("--column", pair)]
+    show.lines("next", [shlex.join(["aurify", "train", path, "--minutes", "5", *asked])])
 
 
 @app.command(
@@ -236,12 +238,13 @@ def sample(
     from pathlib import Path
 
     from aurify import sample as sampling
+    from aurify.data.texts import to_ask_with
     from aurify.run import Run
     from aurify.settings import parse
 
     show, opened, options = screen(machine), Run.load(run), parse(settings or [])
     asked: dict[str, Any] = {"seed": seed, "label": label[0] if label and len(label) == 1 else label}
-    given = asked_texts(text, texts)
+    given = to_ask_with(text, texts)
     n = n or len(given) or 16
     asked |= {"text": given or None} | {"prefix": prefix, "fill": fill, "stop": stop}
     asked |= {"given": parse(columns or [], "--given", "island=Dream")}
@@ -256,19 +259,6 @@ def sample(
     paths = list(sampling.write(opened, show.track(made, "sampling", n), folder))
     show.json({"folder": str(folder), "files": [p.name for p in paths]})
     show.lines("samples", [f"{n} in {folder}", *([f"at a glance: {paths[-1]}"] if n > 1 else [])])
-
-
-def asked_texts(text: list[str] | None, file: str | None) -> list[str]:
-    """What `--text` and `--texts` ask with."""
-    from pathlib import Path
-
-    if text and file:
-        raise UserError("give --text or --texts, not both")
-    if file is None:
-        return text or []
-    from aurify.data.texts import read
-
-    return read(Path(file))
 
 
 def to_screen(run: Any, n: int, asked: dict[str, Any], show: Any) -> None:

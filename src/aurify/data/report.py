@@ -10,15 +10,13 @@ from typing import Any
 import numpy as np
 
 from aurify import codec as codecs
-from aurify.data import split
+from aurify.data import enough, split
 from aurify.data.item import Item
 from aurify.data.scan import Progress, Scan, scan, without_copies
 from aurify.data.source import Columns, Source, open_source
 
 COMMON = 8  # sizes named one by one
 SHOWN = 5  # examples of anything
-TINY, SMALL = 200, 2000  # samples
-TINY_TEXT = 100_000  # characters
 
 
 @dataclass(frozen=True)
@@ -39,6 +37,7 @@ class DataReport:
         ignored: what is no sample, by reason; `licences` among the files.
         dropped: how many samples training leaves out, by reason.
         notes: what was found out; `warnings`: what deserves a thought.
+        lacking: why training would refuse these samples, and what to do; empty where it would not.
     """
 
     path: str
@@ -62,6 +61,7 @@ class DataReport:
     dropped: dict[str, int]
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
+    lacking: str
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -168,6 +168,7 @@ def report(source: Source, found: Scan, fraction: float = 0.1) -> DataReport:
         dropped=dropped(source, found) | division.dropped,
         notes=(*source.notes, *division.notes, *_of_editions(found, near)),
         warnings=tuple(_warnings(source, found, labels, conflicts)),
+        lacking=enough.lacking(found),
     )
 
 
@@ -219,15 +220,7 @@ def _of_editions(found: Scan, near: Sequence[Any]) -> tuple[str, ...]:
 
 
 def _warnings(source: Source, found: Scan, labels: Counter[Any], conflicts: Sequence[Any]) -> Iterator[str]:
-    n = len(found.items) - int(found.again.sum())
-    if found.characters and n < TINY and found.characters < TINY_TEXT:
-        yield f"only {found.characters:,} characters of text: expect copying; {TINY_TEXT:,} are a start"
-    elif not found.characters and n < TINY:
-        yield f"{n} different samples: expect copying; a few thousand are a start, and `evaluate` will tell"
-    elif not found.characters and n < SMALL:
-        yield f"{n:,} different samples are few: watch the copying figures of `evaluate`"
-    if len(found.items) > 1 and len(_near(found)) and len(set(found.leaders.tolist())) < 0.5 * len(found.items):
-        yield "more than half of the samples are copies or near copies of others: there is less here than it seems"
+    yield from enough.doubts(found)
     if labels and (rare := [name for name, m in labels.items() if m < 10]):
         yield f"{len(rare)} labels have fewer than 10 samples (such as {rare[0]!r}); they will be learned badly"
     empty = sum(item.label is None for item in found.items)

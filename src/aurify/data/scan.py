@@ -32,6 +32,7 @@ class Scan:
         unreadable: (name, why).
         volume: bytes of all natives.
         characters: of all natives that are texts; 0 otherwise.
+        letters: unlike characters among them but for white space around, counted no further than past one.
         natives: those kept in memory, by position.
     """
 
@@ -44,6 +45,7 @@ class Scan:
     unreadable: tuple[tuple[str, str], ...]
     volume: int
     characters: int
+    letters: int
     natives: dict[int, Any]
 
     def native(self, i: int, codec: Codec[Any]) -> Any:
@@ -67,7 +69,7 @@ def scan(source: Source, codec: Codec[Any], progress: Progress | None = None, ke
     bad = list(source.bad)
     sizes: Counter[str] = Counter()
     volume, characters, total = 0, 0, len(source.items)
-    sketches = editions.Sketches()
+    sketches, letters = editions.Sketches(), set[str]()
     for done, item in enumerate(source.items, 1):
         try:
             native, digest = item.read(codec)
@@ -79,6 +81,7 @@ def scan(source: Source, codec: Codec[Any], progress: Progress | None = None, ke
             volume += weight(native)
             if isinstance(native, str):
                 characters += len(native)
+                letters |= set(native.strip()) if len(letters) < 2 else set()
                 if total > 1:  # a lone text has nothing to be told from
                     sketches.add(digest, native)
             read.append((digest, item, mark, native if volume <= keep else None))
@@ -99,6 +102,7 @@ def scan(source: Source, codec: Codec[Any], progress: Progress | None = None, ke
         unreadable=tuple(bad),
         volume=volume,
         characters=characters,
+        letters=len(letters),
         natives={i: r[3] for i, r in enumerate(read) if r[3] is not None},
     )
 

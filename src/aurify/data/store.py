@@ -22,7 +22,7 @@ from aurify import codec as codecs
 from aurify import spec as specs
 from aurify.codec import Codec
 from aurify.cond import CondSpec
-from aurify.data import encoding, files, split, texts
+from aurify.data import encoding, enough, files, split, texts
 from aurify.data.report import dropped
 from aurify.data.scan import Progress, Scan, scan, without_copies
 from aurify.data.source import Columns, Source, fingerprint, open_source
@@ -125,7 +125,7 @@ def open_or_build(
         keep_copies: keep exact copies with the same label.
 
     Raises:
-        UserError: see `open_source`; no room on the disk.
+        UserError: see `open_source`; nothing to learn from; no room on the disk.
     """
     path = Path(path)
     mark = fingerprint(path, columns)
@@ -212,9 +212,13 @@ def _make(
     if not everything.items:
         why = "; ".join(f"{name}: {why}" for name, why in everything.unreadable[:3])
         raise UserError(f"none of the {n:,} samples of {source.path} can be read: {why}")
+    if lacking := enough.lacking(everything):
+        raise UserError(f"{source.path}: {lacking}")
+    doubts = [f"warning: {doubt}" for doubt in enough.doubts(everything)]
     found = everything if keep_copies else without_copies(everything)
     read = encoding.Reader(found, codec, fraction, clock.tick)
     plan = encoding.plan(read)
+    enough.refuse_constant(plan.spec)
     with files.appearing(folder) as work:
         written = encoding.write(work, read, plan)
         text, said = _write_texts(work, found, plan, written, codec)
@@ -227,7 +231,7 @@ def _make(
             "text": text and _kept("text", text),
             "fraction": fraction,
             "counts": {name: sum(p.side == k for p in written.pieces) for k, name in enumerate(split.NAMES)},
-            "notes": [*source.notes, *plan.notes, *codec.notes, *said],
+            "notes": [*source.notes, *plan.notes, *codec.notes, *said, *doubts],
             "report": _report(source, everything, read.bad, plan, written),
             "files": {p.name: files.facts(p) for p in sorted(work.iterdir())},
         }

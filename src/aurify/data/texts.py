@@ -107,6 +107,13 @@ def encoded(codec: Codec[Any], text: str) -> torch.Tensor:
     return x
 
 
+def to_ask_with(told: list[str] | None, file: str | None) -> list[str]:
+    """The texts themselves, or those of a file: what `--text` and `--texts` say."""
+    if told and file:
+        raise UserError("give --text or --texts, not both")
+    return read(Path(file)) if file else told or []
+
+
 def read(path: Path) -> list[str]:
     """Texts to ask with from a file: one a line of a .txt, or the column source or text of a table.
 
