@@ -5,7 +5,7 @@ import json
 import pytest
 
 import toys
-from aurify import loop
+from aurify import loop, recipes
 from aurify.codecs.image import record_of
 from aurify.data.report import check
 from aurify.sample import sample
@@ -26,6 +26,16 @@ def pictures(tmp_path_factory):
     """A trained run of pictures."""
     folder = tmp_path_factory.mktemp("pictures")
     run = toys.make(toys.write_pictures(folder / "data"), "flow", folder / "run", steps=2)
+    list(loop.train(run))
+    return run
+
+
+@pytest.fixture(scope="module")
+def symbols(tmp_path_factory):
+    """A trained run of pictures as symbols."""
+    folder = tmp_path_factory.mktemp("symbols")
+    data, settings = toys.write_pictures(folder / "data", size=(4, 4)), {"order": 2}
+    run = recipes.start(recipes.Wish(str(data), "ngram", "pixels", steps=2, out=str(folder / "run"), settings=settings))
     list(loop.train(run))
     return run
 
@@ -90,6 +100,38 @@ def test_an_option_of_its_own_is_no_setting(capsys, texts):
     assert "--seed" in refused(capsys, "sample", texts.path, "--set", "seed=3")
 
 
+REFUSED = {  # of a run of texts and one of pictures: what is asked, and what the refusal must offer
+    ("texts", "--given", "island=Dream"): "trained on a table, these can: bayes",
+    ("texts", "--prefix", "the Ж"): "'Ж': never met in training; replace it",
+    ("texts", "--fill", "the _"): "objective=masked",
+    ("texts", "--text", "the"): "knows no texts: train on samples that come with one",
+    ("pictures", "--text", "the"): "train a family that reads them (transformer) on samples",
+    ("texts", "--label", "cat"): "its data has none",
+    ("pictures", "--given", "island=Dream"): "trained on a table, these can: bayes",
+    ("pictures", "--prefix", "the"): "trained on texts, these can: gru, hmm, maskgit, ngram, transformer, wavenet",
+    ("pictures", "--fill", "a_b"): "trained on texts, these can: maskgit, transformer",
+    ("pictures", "--stop", "the"): "leave --prefix, --fill and --stop out",
+    ("pictures", "--label", "up"): "Labels: left, right",
+    ("symbols", "--prefix", "the"): "only a text has a beginning",
+    ("symbols", "--given", "island=Dream"): "trained on a table, these can: bayes",
+}
+
+
+@pytest.mark.parametrize(("of", "option", "value"), REFUSED)
+def test_what_a_run_cannot_be_asked_with_is_refused_with_what_can(of, option, value, capsys, request):
+    run = request.getfixturevalue(of)
+    assert REFUSED[of, option, value] in refused(capsys, "sample", run.path, "-n", 1, option, value)
+
+
+def test_columns_of_what_is_no_table_are_refused_by_its_codec(capsys, tmp_path):
+    """A family that goes on from known columns, on symbols that are none."""
+    wish = recipes.Wish(
+        str(toys.write_pictures(tmp_path / "data", size=(2, 2))), "bayes", "pixels", steps=2, out=str(tmp_path / "run")
+    )
+    list(loop.train(recipes.start(wish)))
+    assert "(codec table)" in refused(capsys, "sample", tmp_path / "run", "--given", "island=Dream")
+
+
 # What stands around it
 
 
@@ -142,7 +184,7 @@ def test_a_stopped_training_is_told_from_one_that_is_done(capsys, tmp_path, stop
 
 
 def test_a_stopped_demo_too(capsys, tmp_path, stopped, monkeypatch):
-    from aurify import catalog, recipes
+    from aurify import catalog
 
     data = toys.write_pictures(tmp_path / "data")
     toy = recipes.Wish("", family="flow", steps=3, settings={**toys.TOY["flow"], "batch": 8})

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from torch import Tensor
 
 from aurify import plugins
+from aurify.errors import UserError
 from aurify.spec import Grid, Spec
 
 Native = TypeVar("Native")
@@ -86,6 +87,26 @@ class Codec(ABC, Generic[Native]):
     def parts(self) -> tuple[int, ...]:
         """How many values of `seen` belong together, one after another, where they do: the columns of a table."""
         return ()
+
+    def tokens(self, text: str) -> list[int]:
+        """The symbols of a text that samples begin with or hold, not closed by an `end`; overridden where
+        samples are texts. Raises UserError for any other sample, and for a text that none can hold."""
+        raise UserError(
+            f"only a text has a beginning, gaps or a stop in words (codec text), and codec {self.name!r} makes none; "
+            "leave --prefix, --fill and --stop out"
+        )
+
+    def given(self, cells: dict[str, Any]) -> dict[int, int]:
+        """Known cells of a row as {position: symbol}; overridden where samples are rows of a table.
+        Raises UserError for any other sample, and for cells that no row can have."""
+        raise UserError(
+            f"only rows of a table have columns (codec table), and codec {self.name!r} makes none; leave --given out"
+        )
+
+    @property
+    def name(self) -> str:
+        """Its file's."""
+        return type(self).__module__.rpartition(".")[2]
 
     @abstractmethod
     def fingerprint(self, sample: Native) -> np.ndarray:

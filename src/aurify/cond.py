@@ -32,11 +32,11 @@ class CondSpec:
         return len(self.labels)
 
     def index(self, label: str) -> int:
-        if label not in self.labels:
-            known = list(self.labels)
-            have = (
-                f"Labels: {', '.join(known[:20])}{', ...' if len(known) > 20 else ''}" if known else "It has no labels."
-            )
+        known = list(self.labels)
+        if not known:
+            raise UserError(f"this run knows no label {label!r}: its data has none, as subfolders or a column")
+        if label not in known:
+            have = f"Labels: {', '.join(known[:20])}{', ...' if len(known) > 20 else ''}"
             raise UserError(f"this run knows no label {label!r}.{nearest(label, known)} {have}")
         return self.labels.index(label)
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from torch import Tensor
 
 from aurify import checkpoint as checkpoints
-from aurify import device, posthoc
+from aurify import device, family, posthoc
 from aurify.cond import Cond, from_labels, from_rows
 from aurify.data import texts
 from aurify.errors import UserError, nearest
@@ -25,9 +25,13 @@ from aurify.family import Family
 from aurify.rng import SampleRng
 from aurify.run import Run
 from aurify.settings import explain
-from aurify.spec import Tokens
 
 GAP = "_"  # a symbol to be filled in
+ABILITIES = {  # what the option of this name asks of a family, and on which data
+    "prefix": ("go on from a beginning", "texts"),
+    "fill": ("fill in gaps", "texts"),
+    "given": ("go on from known columns", "a table"),
+}
 
 
 @dataclass(frozen=True)
@@ -101,10 +105,10 @@ def sample(
         record = {"run": run.path.name, "step": step, "seed": seed, "index": index, **wish.record(index)}
         record |= {"family": run.card.family, "options": options | wish.words}
         record |= {} if posthoc.length(checkpoint) is None else {"weights": checkpoint}
-        native = run.codec.decode(x)
-        if wish.stop and isinstance(native, str):
+        native: Any = run.codec.decode(x)
+        if wish.stop:
             native = cut(native, len(wish.prefix), wish.stop)
-        if wish.given and isinstance(native, dict):
+        if wish.given:
             native = native | wish.given  # the very values, not others of their bins
         yield Sample(index, native, record | {"data": run.data.hash, "aurify": run.card.aurify})
 
@@ -155,25 +159,28 @@ def make_options(model: Family, asked_for: dict[str, Any]) -> BaseModel:
 
 
 def encoded(run: Run, asked: Asked) -> dict[str, Any]:
-    """The prefix as tokens, without the end that would close it; what is to be filled in, with -1 for each gap; known
-    columns as {position: symbol}."""
-    if asked.given:
-        take = getattr(run.codec, "given", None)
-        if take is None:
-            raise UserError(f"only rows of a table have columns; this run was trained with codec {run.card.codec!r}")
-        return {"given": take(asked.given)}
-    if not (asked.prefix or asked.fill):
-        return {}
-    if not (isinstance(run.spec, Tokens) and isinstance(run.codec.examples(1, 0)[0], str)):
-        raise UserError(f"a prefix needs a codec of texts; this run was trained with codec {run.card.codec!r}")
-    parts = [symbols(run, part) for part in asked.fill.split(GAP)]
-    fill = [i for part in parts for i in (*part, -1)][:-1]
-    return {k: tuple(v) for k, v in (("prefix", symbols(run, asked.prefix)), ("fill", fill)) if v}
+    """The prefix as tokens; what is to be filled in, with -1 for each gap; known columns as {position: symbol}.
+
+    Raises:
+        UserError: the run's family or its codec cannot be asked so, or not for this.
+    """
+    refuse_unable(run, asked)
+    found = {"given": run.codec.given(asked.given)} if asked.given else {}
+    if asked.prefix or asked.fill or asked.stop:
+        prefix, *parts = (run.codec.tokens(part) for part in (asked.prefix, *asked.fill.split(GAP)))
+        fill = [i for part in parts for i in (*part, -1)][:-1]
+        found |= {k: tuple(v) for k, v in (("prefix", prefix), ("fill", fill)) if v}
+    return found
 
 
-def symbols(run: Run, text: str) -> list[int]:
-    end = run.spec.end if isinstance(run.spec, Tokens) else None
-    return [i for i in run.codec.encode(text).tolist() if i != end]
+def refuse_unable(run: Run, asked: Asked) -> None:
+    """Raises UserError for what this family has no option for; says which have."""
+    for word, (does, data) in ABILITIES.items():
+        if getattr(asked, word) and word not in family.load(run.card.family).Options.model_fields:
+            able = [name for name in family.names() if word in family.load(name).Options.model_fields]
+            raise UserError(
+                f"family {run.card.family!r} cannot {does} (--{word}); trained on {data}, these can: {', '.join(able)}"
+            )
 
 
 def make_cond(run: Run, asked: Asked, indices: range) -> Cond:
@@ -183,9 +190,11 @@ def make_cond(run: Run, asked: Asked, indices: range) -> Cond:
         UserError: an unknown label, a text that the run cannot read, or any text where it reads none.
     """
     if asked.text is not None and run.cond.text is None:
+        readers = [name for name in family.names() if family.load(name).reads_text]
+        other = "" if run.card.family in readers else f"a family that reads them ({', '.join(readers)}) "
         raise UserError(
-            f"this run of family {run.card.family!r} knows no texts: train a family that reads them (transformer) on "
-            "samples that come with one, such as a table with the columns source and target"
+            f"this run knows no texts: train {other}on samples that come with one, such as a table with the columns "
+            "source and target"
         )
     rows = [asked.at(i) for i in indices]
     labels = [None if row["label"] is None else run.cond.index(row["label"]) for row in rows]

@@ -126,6 +126,14 @@ class Text(Codec[str]):
                     return
                 gap = "\n\n" if begun else ""
 
+    def tokens(self, text: str) -> list[int]:
+        text = _clean(text)
+        if self.table is not None and self.unknown is not None:
+            strange = [repr(c) for c in sorted(set(text)) if self.table[ord(c)] < 0]
+            if strange:
+                raise UserError(f"{text[:40]!r} holds {', '.join(strange[:5])}: never met in training; replace it")
+        return self._ids(text).tolist()
+
     def preview(self, samples: list[str]) -> Preview:
         """All texts in one file with a rule between them; for the terminal the first lines of each."""
         page = "\n\n--------\n\n".join(_clean(s) for s in samples) + "\n"
