@@ -163,16 +163,6 @@ def test_it_learns_a_dependence_over_many_symbols() -> None:
 # Sampling
 
 
-@pytest.mark.parametrize("prefix", [(), (1, 2, 3), tuple(range(7)) * 4], ids=len)
-def test_a_stream_goes_on_for_ever_without_reading_anything_anew(prefix: tuple[int, ...]) -> None:
-    """Far beyond its window, each symbol is the likeliest after all that came before."""
-    model, options = make(STREAM), Options(length=70, prefix=prefix, temperature=0)
-    x = model.sample(Cond(), SampleRng(1, range(3)), options)
-    assert x.shape == (3, len(prefix) + 70) and x[0, : len(prefix)].tolist() == list(prefix)
-    logits, _ = model.net(torch.cat((model.starts(3), x[:, :-1]), 1))
-    assert torch.equal(logits.argmax(-1)[:, len(prefix) :], x[:, len(prefix) :])
-
-
 def test_guidance_leans_on_the_label_and_scale_one_is_the_model_itself() -> None:
     model, cond = make(STREAM, LABELS), from_labels([0, 1, None], LABELS)
     plain, guided = (model.sample(cond, SampleRng(1, range(3)), Options(guidance=g)) for g in (1.0, 4.0))

@@ -13,7 +13,7 @@ import torch
 
 from aurify import codec, family
 from aurify import spec as specs
-from aurify.cond import CondSpec, from_rows
+from aurify.cond import CondSpec, from_rows, unasked
 from aurify.family import Family
 from aurify.rng import BatchRng, SampleRng
 from aurify.spec import Grid, Tokens
@@ -39,6 +39,7 @@ def legal(name, case):
 
 
 CASES = [(f, s) for f in family.names() for s in SPECS if legal(f, s)]
+STREAMED = [(f, s) for f, s in CASES if hasattr(family.load(f), "stream")]
 PAIRS = [(c, f) for c in codec.names() for f in family.names() if issubclass(codec.load(c).gives, family.load(f).kind)]
 
 
@@ -213,6 +214,37 @@ def test_a_row_does_not_see_the_rows_beside_it(name, case):
     mixed = model.sample(cond, SampleRng(5, [0] + [900 + i for i in indices[1:]]), model.Options())
     length = min(whole.shape[-1], mixed.shape[-1]) if isinstance(spec, Tokens) else None
     assert torch.equal(whole[0][..., :length], mixed[0][..., :length])
+
+
+@pytest.mark.parametrize("guidance", [1.0, 3.0])
+@pytest.mark.parametrize(("name", "case"), STREAMED)
+def test_each_symbol_of_a_stream_is_the_likeliest_after_all_before(name, case, guidance):
+    """By `log_prob`, which reads a sample as a whole; beyond the window, by reading anew what was made so far.
+
+    `stream` yields the columns of `sample`. Half windows are where those families read anew that see a window alone.
+    """
+    spec, model, options = SPECS[case], built(name, SPECS[case]), {"temperature": 0, "guidance": guidance}
+    optimise(model, *batch(spec, 16), 20)  # no two symbols stay equally likely
+    L, rng, cond = spec.length, SampleRng(1, [0]), batch(spec)[1].each(lambda slot: slot[:1])
+    begun = model.eval().Options(prefix=(1, 0), length=3 * L if spec.stream else None, **options)
+    made = model.sample(cond, rng, begun)
+    columns = torch.stack(list(model.stream(cond, rng, begun)), 1)
+    assert made[0, :2].tolist() == [1, 0] and torch.equal(made[:, : columns.shape[1]], columns)
+    assert made.shape[1] == (2 + 3 * L if spec.stream else L)
+    for t in range(2, L if spec.stream else columns.shape[1]):
+        assert made[0, t] == likelihoods(model, made[:, :t], cond, guidance).argmax()
+    for t in range(L, made.shape[1], L // 2):
+        again = model.sample(cond, rng, model.Options(prefix=tuple(made[0, :t].tolist()), length=1, **options))
+        assert torch.equal(again, made[:, : t + 1])
+
+
+def likelihoods(model, x, cond, guidance):
+    """log p(x and one symbol more) of each that can follow, (V,), leaning on what is asked for."""
+    V, t = model.spec.vocab if model.spec.sizes is None else model.spec.sizes[x.shape[1]], x.shape[1]
+    longer = torch.cat((x.expand(V, t), torch.arange(V, device=x.device)[:, None]), 1)
+    asked = cond.each(lambda slot: slot.expand(V, *slot.shape[1:]))
+    free, led = model.log_prob(longer, unasked(asked)), model.log_prob(longer, asked)
+    return free + guidance * (led - free)
 
 
 @pytest.mark.parametrize(("name", "case"), CASES)

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from aurify.ancestral import Options, choose
-from aurify.cond import Cond, CondSpec, from_labels
+from aurify.ancestral import Options
+from aurify.cond import Cond, CondSpec
 from aurify.errors import UserError
 from aurify.families.wavenet import Config, WaveNet
 from aurify.nets.causal_conv import CausalConv, doubling, receptive_field
@@ -97,29 +97,6 @@ def test_one_step_at_a_time_gives_the_logits_of_all_at_once(places: int, vector:
     stepping = Stepping(model, 5, c)
     steps = torch.stack([stepping.step(x[:, t]) for t in range(40)], 1)
     torch.testing.assert_close(steps, model(x, c)[0], atol=2e-5, rtol=0)
-
-
-def naive(model: WaveNet, options: Options, rng: SampleRng, cond: Cond) -> Tensor:
-    """Sampling by its definition: the whole network over the whole context for each symbol."""
-    u = torch.cat([rng.uniform(64) for _ in range(2)], 1)
-    x = torch.tensor(options.prefix, dtype=torch.long).repeat(rng.n, 1)
-    free = None if cond.vector is None else torch.zeros_like(cond.vector)
-    for t in range(options.length or model.spec.length - x.shape[1]):
-        read = torch.cat((model.starts(rng.n)[:, None], x), 1)
-        asked, none = (model.net(read, vector)[0][:, -1] for vector in (cond.vector, free))
-        x = torch.cat((x, choose(none + options.guidance * (asked - none), u[:, t], options)[:, None]), 1)
-    return x
-
-
-@pytest.mark.parametrize("options", [{}, {"prefix": (1, 2, 3)}, {"temperature": 0.0}, {"guidance": 3.0}], ids=str)
-@pytest.mark.parametrize("spec", [STREAM, Tokens(20, 7)], ids=str)
-def test_cached_samples_are_those_of_the_whole_context(spec: Tokens, options: dict[str, Any]) -> None:
-    """A stream beyond the windows it was trained on, too."""
-    model, cond = make(spec, LABELS), from_labels([0, 1, None], LABELS)
-    chosen = Options(**options | ({"length": 70} if spec.stream else {}))
-    assert torch.equal(
-        model.sample(cond, SampleRng(1, range(3)), chosen), naive(model, chosen, SampleRng(1, range(3)), cond)
-    )
 
 
 def trained(model: Any, make_x: Any, steps: int, batch: int = 16) -> list[dict[str, float]]:
