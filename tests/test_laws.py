@@ -228,7 +228,7 @@ def test_each_symbol_of_a_stream_is_the_likeliest_after_all_before(name, case, g
     L, rng, cond = spec.length, SampleRng(1, [0]), batch(spec)[1].each(lambda slot: slot[:1])
     begun = model.eval().Options(prefix=(1, 0), length=3 * L if spec.stream else None, **options)
     made = model.sample(cond, rng, begun)
-    columns = torch.stack(list(model.stream(cond, rng, begun)), 1)
+    columns = torch.stack(list(model.stream(cond, rng, begun)), 1).to(made)
     assert made[0, :2].tolist() == [1, 0] and torch.equal(made[:, : columns.shape[1]], columns)
     assert made.shape[1] == (2 + 3 * L if spec.stream else L)
     for t in range(2, L if spec.stream else columns.shape[1]):

@@ -35,6 +35,13 @@ def encode(picture: UInt[np.ndarray, "H W C"], record: dict[str, Any] | None = N
     return SIGNATURE + b"".join(chunks)
 
 
+def write(picture: UInt[np.ndarray, "H W C"], path: Path, record: dict[str, Any]) -> Path:
+    """A .png file of this stem that carries the record; `record_of` reads it back. Returns its path."""
+    path = path.with_suffix(".png")
+    path.write_bytes(encode(picture, record))
+    return path
+
+
 def record_of(path: Path | str) -> dict[str, Any] | None:
     """The record a PNG file carries; None where there is none or the file is no intact PNG."""
     data = Path(path).read_bytes()

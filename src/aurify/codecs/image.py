@@ -73,10 +73,7 @@ class Image(Codec[np.ndarray]):
         return pictures.read(data)
 
     def write(self, sample: np.ndarray, path: Path, record: dict[str, Any]) -> Path:
-        """A PNG file that carries the record; `record_of` reads it back."""
-        path = path.with_suffix(".png")
-        path.write_bytes(png.encode(sample, record))
-        return path
+        return png.write(sample, path, record)
 
     def encode(self, sample: np.ndarray) -> UInt[Tensor, "C H W"]:
         picture = pictures.to_bits(pictures.to_mode(sample, self.mode), self.bits)

@@ -89,10 +89,7 @@ class Pixels(Codec[np.ndarray]):
         return pictures.read(data)
 
     def write(self, sample: np.ndarray, path: Path, record: dict[str, Any]) -> Path:
-        """A PNG file that carries the record; `png.record_of` reads it back."""
-        path = path.with_suffix(".png")
-        path.write_bytes(png.encode(sample, record))
-        return path
+        return png.write(sample, path, record)
 
     def encode(self, sample: np.ndarray) -> UInt8[Tensor, " L"]:
         picture = pictures.to_bits(pictures.to_mode(sample, self.mode), 8)
