@@ -13,6 +13,7 @@ from aurify.cond import Cond, CondSpec, from_labels
 from aurify.families.gan import GAMES, Config, Gan, Options, squared_slope
 from aurify.nets.augment import augment, translate
 from aurify.nets.conv import along_axes, pyramid, resize, shrink
+from aurify.parallel import Group
 from aurify.rng import BatchRng, SampleRng
 from aurify.spec import Grid
 
@@ -58,6 +59,8 @@ def train(gan, data, steps, rates=None, batch=128):
             gan.zero_grad()
             losses["loss"].backward()
             optimizers[phase.name].step()
+            if phase.gather:
+                phase.gather(Group())
             for name, value in losses.items():
                 key = f"{phase.name}/{name}"
                 log[-1][key] = log[-1].get(key, 0.0) + float(value.detach()) / 50
@@ -173,7 +176,7 @@ def test_small_grids_get_a_multilayer_network_unless_asked_otherwise(spec, flat)
 @pytest.mark.parametrize("loss", GAMES)
 def test_the_loss_of_a_batch_is_the_mean_of_its_parts(loss):
     """Every logged figure too: no row sees another, whatever is dropped, augmented or penalised."""
-    gan = built(Grid(3, (9, 8)), loss=loss, augment=0.7, drop=0.5)
+    gan = built(Grid(3, (9, 8)), loss=loss, augment=0.7)
     x, cond = Grid(3, (9, 8)).like(BatchRng(1, 6)), asked(6)
     for phase in ("discriminator", "generator"):
         whole = gan.loss(x, cond, phase, BatchRng(5, 6))
@@ -297,7 +300,7 @@ def test_a_label_is_followed_and_none_is_still_a_sample_of_the_data():
         k = (rng.uniform() * 8).long()
         return CENTRES[k] + 0.05 * rng.normal(2), from_labels(k, spec)
 
-    gan = built(ROW, spec, width=32, depth=2, gamma=0.05, lr=3e-3, drop=0.2)
+    gan = built(ROW, spec, width=32, depth=2, gamma=0.05, lr=3e-3)
     log = train(gan, labelled, 300)
     k = torch.arange(400) % 8
     made = gan.sample(from_labels(k, spec), SampleRng(0, range(400)), Options())
@@ -305,6 +308,18 @@ def test_a_label_is_followed_and_none_is_still_a_sample_of_the_data():
     free = gan.sample(from_labels([None] * 400, spec), SampleRng(0, range(400)), Options())
     assert torch.bincount(torch.cdist(free, CENTRES).argmin(1), minlength=8).min() > 10
     assert kinds(gan, log) == set()
+
+
+def test_a_row_that_asks_for_nothing_gets_the_labels_of_the_data_by_chance():
+    gan = built(Grid(1, (8, 8)))
+    given = from_labels([0] * 50 + [1] * 30 + [None] * 20, LABELS)
+    gan.loss(gan.spec.like(BatchRng(0, 100)), given, "discriminator", BatchRng(0, 100))
+    next(phase for phase in gan.phases() if phase.gather).gather(Group())
+    assert gan.told.tolist() == [50, 30, 0, 20]
+    free = gan.chosen(from_labels([None] * 4000, LABELS), SampleRng(0, range(4000))).vector
+    assert free.mean(0).tolist() == pytest.approx([0.5, 0.3, 0.0], abs=0.03)
+    asked = from_labels([2, None], LABELS)
+    assert torch.equal(gan.chosen(asked, SampleRng(0, range(2))).vector[0], asked.vector[0])
 
 
 def test_truncation_shrinks_towards_the_most_typical_sample():

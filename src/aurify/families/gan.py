@@ -8,7 +8,7 @@ real one, and the discriminator's slope is punished on both. The older games dif
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -17,12 +17,12 @@ from jaxtyping import Float
 from pydantic import BaseModel, Field
 from torch import Tensor
 
-from aurify import cond as conds
 from aurify.cond import Cond, CondSpec
 from aurify.family import Family, Params, Phase, Preset
 from aurify.nets.augment import augment
 from aurify.nets.conv import Discriminator, Generator
 from aurify.nets.unet import channels_last
+from aurify.parallel import Group
 from aurify.rng import Rng
 from aurify.spec import Grid
 
@@ -46,7 +46,6 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     patch: int = Field(default=1, ge=1, description="places per side folded into channels before the first level")
     latent: int = Field(default=64, ge=1, description="size of z")
     augment: float = Field(default=0.0, ge=0, le=1, description="strength of augmentation; the plan: 1 below 5,000")
-    drop: float = Field(default=0.1, ge=0, lt=1, description="share of training samples whose label is hidden")
     lr: float = Field(default=1e-3, gt=0, description="learning rate of Adam, both networks")
     betas: tuple[Decay, Decay] = Field(default=(0.0, 0.99), description="decay rates of Adam; no momentum in a game")
 
@@ -114,6 +113,8 @@ class Gan(Family):
     chunk = 16
     held_out_tells = False  # what one network loses the other wins
     wants: ClassVar[dict[str, Any]] = {"decay": "late"}
+    told: Tensor
+    fresh: Tensor
 
     def __init__(self, spec: Grid, cond: CondSpec, config: Config):
         super().__init__(spec, cond, config)
@@ -124,20 +125,28 @@ class Gan(Family):
         shape = {"width": config.width, "depth": config.depth, "patch": config.patch}
         self.generator = Generator(channels, size, config.latent, cond.width, **shape)
         self.discriminator = Discriminator(channels, size, cond.width, **shape)
+        none = torch.zeros(1 + cond.width, dtype=torch.long)
+        self.register_buffer("told", none)  # how many training samples came with each label; the last: with none
+        self.register_buffer("fresh", none.clone(), persistent=False)  # in this step, here
         if len(size) == 2:
             channels_last(self)
 
     def phases(self) -> list[Phase]:
         return [
-            Phase("discriminator", list(self.discriminator.parameters()), self.optimizer),
+            Phase("discriminator", list(self.discriminator.parameters()), self.optimizer, gather=self.gather),
             Phase("generator", list(self.generator.parameters()), self.optimizer),
         ]
+
+    def gather(self, crew: Group) -> None:
+        """Adds the labels of a step up, over all processes."""
+        crew.sum_([self.fresh])
+        self.told += self.fresh
+        self.fresh.zero_()
 
     def optimizer(self, params: Params) -> torch.optim.Optimizer:
         return torch.optim.Adam(params, lr=self.config.lr, betas=self.config.betas, fused=True)
 
     def loss(self, x: Tensor, cond: Cond, phase: str, rng: Rng) -> dict[str, Tensor]:
-        cond = conds.drop(cond, self.config.drop, rng)
         z = rng.normal(self.config.latent).to(x)
         return {"discriminator": self.discriminate, "generator": self.deceive}[phase](x, z, cond, rng)
 
@@ -147,6 +156,8 @@ class Gan(Family):
         Mescheder et al. 2018, Eq. 9; Huang et al. 2024, Eq. 4. `doubt` is 1 where it cannot tell and 0 where it is
         always right.
         """
+        if self.training and cond.vector is not None:
+            self.fresh += torch.cat((cond.vector, ~cond.vector.any(1, keepdim=True)), 1).sum(0).long()
         with torch.no_grad():
             made = self.generate(z, cond)
         real, made = (augment(s, self.config.augment, rng).detach() for s in (x, made))
@@ -181,7 +192,17 @@ class Gan(Family):
     def sample(self, cond: Cond, rng: Rng, options: Options) -> Tensor:
         """One pass of the generator."""
         z = rng.normal(self.config.latent).to(self.device)
-        return self.generate(options.truncation * z, cond.to(self.device))
+        return self.generate(options.truncation * z, self.chosen(cond.to(self.device), rng))
+
+    def chosen(self, cond: Cond, rng: Rng) -> Cond:
+        """A row that asks for no label gets one by chance, as often as training samples had it: the mixture
+        p(x) = sum_y p(y) p(x | y) covers what a generator that never sees a label would have to find by itself."""
+        if cond.vector is None or not self.told.any():
+            return cond
+        K, u = self.cond.width, rng.uniform().to(self.device)
+        drawn = torch.searchsorted(self.told.cumsum(0), (u * self.told.sum()).long(), right=True)
+        by_chance = F.one_hot(drawn, K + 1)[:, :K].to(cond.vector)
+        return replace(cond, vector=torch.where(cond.vector.any(1, keepdim=True), cond.vector, by_chance))
 
     def notices(self, losses: dict[str, float]) -> list[tuple[str, str]]:
         """Collapse, values out of all bounds, and a discriminator that has won: seen in the logged figures."""
@@ -235,7 +256,7 @@ class Gan(Family):
     @classmethod
     def toy(cls, spec: Grid) -> Config:
         patch = max(1, math.ceil(max(spec.size, default=1) / 16))
-        return Config(width=16, patch=patch, latent=16, drop=0.0, lr=2e-3)
+        return Config(width=16, patch=patch, latent=16, lr=2e-3)
 
 
 FEW = 5_000  # training samples: a tenth of CIFAR-10, where Zhao et al. 2020 gain most (Table 2)
