@@ -51,6 +51,7 @@ def main(path: Path, kills: int, seed: int) -> None:
     chance, run, before = random.Random(seed), Run.load(path), 0
     began, child = time.monotonic(), begin(path)
     while not checkpoint.found(run.checkpoints):
+        assert os.waitpid(child, os.WNOHANG) == (0, 0), "the child ended before its first checkpoint"
         time.sleep(0.005)
     scale = time.monotonic() - began  # from start to first checkpoint, on this machine, as busy as it is
     for _ in range(kills):
