@@ -42,6 +42,15 @@ def test_interrupted_and_resumed_equals_uninterrupted_to_the_last_bit(name, tmp_
     assert everything(parts) == everything(whole)
 
 
+def test_what_a_killed_preview_left_behind_is_gone_afterwards(tmp_path):
+    run = toys.make(toys.write_pictures(tmp_path / "data"), "flow", tmp_path / "run", steps=4, save_every=2)
+    left = run.path / "previews" / "step-00000002.png.tmp-0123"
+    left.parent.mkdir(exist_ok=True)
+    left.write_bytes(b"half")
+    list(train(run))
+    assert not left.exists() and len(list(left.parent.iterdir())) > 1
+
+
 def test_a_stop_saves_at_once_and_changes_nothing(tmp_path):
     """Ctrl-C (here: the flag it sets) saves between two planned checkpoints; the end is the same."""
     data = toys.write_pictures(tmp_path / "data")

@@ -93,6 +93,12 @@ def write(path: Path, data: bytes) -> None:
             tmp.unlink(missing_ok=True)
 
 
+def sweep(folder: Path) -> None:
+    """Removes what writes that were killed left in a folder. Only for who alone writes there."""
+    for left in folder.glob(f"*{TMP}*"):
+        left.unlink(missing_ok=True)
+
+
 def remove(folder: Path) -> None:
     """Delete a folder; a crash on the way leaves it whole under its name, or remains under a name nobody reads."""
     gone = folder if TMP in folder.name else beside(folder)

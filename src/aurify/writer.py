@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from aurify import board, events
+from aurify import atomic, board, events
 from aurify.device import energy_counter, forget_peak_memory, peak_memory
 from aurify.errors import UserError
 from aurify.events import Evaluated, Event, Notice, Progress
@@ -32,6 +32,8 @@ class Writer:
     def __enter__(self) -> "Writer":
         if self.active:
             self.file = Journal(self.run.events)
+            with suppress(OSError):  # they harm nobody
+                atomic.sweep(self.run.path / "previews")
             if board.installed:
                 self.attempt("curves", self.open_board)
         return self
