@@ -200,7 +200,7 @@ class Gan(Family):
         if cond.vector is None or not self.told.any():
             return cond
         K, u = self.cond.width, rng.uniform().to(self.device)
-        drawn = torch.searchsorted(self.told.cumsum(0), (u * self.told.sum()).long(), right=True)
+        drawn = torch.searchsorted(self.told.cumsum(0), (u * self.told.sum()).long(), right=True).clamp(max=K)
         by_chance = F.one_hot(drawn, K + 1)[:, :K].to(cond.vector)
         return replace(cond, vector=torch.where(cond.vector.any(1, keepdim=True), cond.vector, by_chance))
 

@@ -15,6 +15,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from aurify.nets.transformer import embedded
+
 NUMB = 0.01  # a unit whose slope is below this lets no gradient through; 0.5 is the most a gate allows
 PROBES = 16  # positions at which that is looked at
 
@@ -72,7 +74,7 @@ class CausalConv(nn.Module):
         return [*linears(self.taps), *linears(self.residual), self.skip, self.hidden]
 
     def embed(self, tokens: Int[Tensor, "B T"]) -> Float[Tensor, "B T C"]:
-        h = self.embedding(tokens)
+        h = embedded(tokens, self.embedding.weight)
         return h if self.places is None else h + self.places[: tokens.shape[1]]
 
     def condition(self, vector: Float[Tensor, "B K"] | None) -> Float[Tensor, "B N gates"] | None:

@@ -109,7 +109,7 @@ class Layer:
         H, K, D = block.heads, block.kv_heads, block.head_width
         root = math.sqrt(block.qkv.in_features)
         self.w_qkv, self.w_gate_up = block.qkv.weight * root, block.gate_up.weight * root
-        self.w_out, self.w_down = block.out.weight, block.down.weight
+        self.w_out, self.w_down = block.out.weight.detach(), block.down.weight.detach()
         self.columns = self.w_qkv.new_empty((H + 2 * K) * D, rows)
         self.qkv = self.w_qkv.new_empty(rows, (H + 2 * K) * D)
         by_head = self.qkv.view(rows, H + 2 * K, D)

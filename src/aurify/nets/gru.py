@@ -18,6 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from aurify.nets.transformer import embedded
+
 FEW = 1024  # symbols up to which the first input matrix is applied to the alphabet, and not to the text
 REMEMBER = 1.0  # first bias of z: states stay for some symbols, so that gradients reach back (Jozefowicz et al. 2015)
 
@@ -151,7 +153,7 @@ class Recurrent(nn.Module):
 
     def fused(self, tokens: Tensor, extra: Tensor | None, state: Tensor) -> tuple[Tensor, Tensor]:
         """`read` by torch.nn.GRU: where cuDNN runs it, one kernel takes all positions."""
-        x = self.embedding(tokens.t())
+        x = embedded(tokens.t(), self.embedding.weight)
         with warnings.catch_warnings():  # weights that were averaged or loaded lie apart; it puts them together itself
             warnings.filterwarnings("ignore", "RNN module weights", UserWarning)
             top, last = self.gru(x if extra is None else x + extra, state)
