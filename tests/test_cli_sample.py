@@ -112,6 +112,7 @@ REFUSED = {  # of a run of texts and one of pictures: what is asked, and what th
     ("pictures", "--fill", "a_b"): "trained on texts, these can: maskgit, transformer",
     ("pictures", "--stop", "the"): "leave --prefix, --fill and --stop out",
     ("pictures", "--label", "up"): "Labels: left, right",
+    ("pictures", "--label", "left,right"): "--label once for each",
     ("symbols", "--prefix", "the"): "only a text has a beginning",
     ("symbols", "--given", "island=Dream"): "trained on a table, these can: bayes",
 }

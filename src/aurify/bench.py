@@ -4,7 +4,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -18,8 +18,9 @@ from aurify.cond import from_labels
 from aurify.data.store import Store
 from aurify.errors import UserError
 from aurify.family import Family, Preset
+from aurify.growth import NONE, Growth, Step, grown
 from aurify.loop import Loop
-from aurify.needs import Fit, fit_memory
+from aurify.needs import Fit, checkpoint_bytes, fit_memory
 from aurify.parallel import Group
 from aurify.quality import Quality
 from aurify.run import Card, DataCard, Run
@@ -154,13 +155,19 @@ def short(config: BaseModel) -> str:
 
 def steps_timed(loop: Loop, seconds: float, least: int) -> float:
     """Median seconds of a real step, after one to warm up."""
+    return median(step.seconds for step in steps_seen(loop, seconds, least))
+
+
+def steps_seen(loop: Loop, seconds: float, least: int) -> list[Step]:
+    """Real steps for about so many seconds, after one to warm up."""
     run_step(loop)
-    taken: list[float] = []
-    while len(taken) < least or (sum(taken) < seconds and len(taken) < 200):
-        taken.append(timed(lambda: run_step(loop)))
-        if sum(taken) > 4 * seconds + 2:
-            break
-    return median(taken)
+    seen: list[Step] = []
+    taken = 0.0
+    while (len(seen) < least or (taken < seconds and len(seen) < 200)) and taken <= 4 * seconds + 2:
+        took = timed(lambda: run_step(loop))
+        seen.append(Step(loop.state.step, checkpoint_bytes(loop), took))
+        taken += took
+    return seen
 
 
 def run_step(loop: Loop) -> None:
@@ -188,19 +195,24 @@ class Costs:
     evaluation: float
     preview: float
     save: float
+    growth: Growth = NONE  # of the steps
+
+    def mean(self, steps: int) -> float:
+        """Seconds of one of so many steps, on average."""
+        return self.step + self.growth.seconds(steps) / steps
 
     def of(self, training: TrainConfig) -> float:
         """Seconds of a whole training; every evaluation may find the best weights so far, which are saved."""
         evaluations, steps = training.evaluations(), training.steps
         saves = len(evaluations | set(range(training.save_every, steps + 1, training.save_every)))
         rare = len(evaluations) * self.evaluation + len(training.previews()) * self.preview + saves * self.save
-        return self.start + steps * self.step + rare
+        return self.start + steps * self.mean(steps) + rare
 
 
 def measured(bench: Bench, loop: Loop, seconds: float) -> Costs:
     """Costs of a training like this one; its steps are tried for so long."""
     first = timed(lambda: run_step(loop))
-    step = steps_timed(loop, seconds, least=3)
+    step, growth = grown(steps_seen(loop, seconds, least=8 if bench.kind.passes else 3))
     known = timed(lambda: loop.preview.glance.known) + timed(loop.look)
     begun = [timed(loop.held_out), timed(lambda: preview(loop))]
     again = [timed(loop.held_out), timed(lambda: preview(loop))] if loop.config.compiled else begun
@@ -210,6 +222,7 @@ def measured(bench: Bench, loop: Loop, seconds: float) -> Costs:
         evaluation=again[0],
         preview=again[1],
         save=timed(lambda: save(loop, bench.beside)),
+        growth=replace(growth, a_byte=growth.a_byte / bench.shares),
     )
 
 

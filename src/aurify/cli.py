@@ -217,7 +217,7 @@ def sample(
     ] = None,
     seed: Seed = 0,
     first: Annotated[int, typer.Option(min=0, help="index of the first sample of this seed")] = 0,
-    label: Annotated[list[str] | None, typer.Option(help="what to make; several are gone through in turn")] = None,
+    label: Annotated[list[str] | None, typer.Option(help="what to make; given again, all in turn")] = None,
     text: Annotated[
         list[str] | None, typer.Option(help="a caption, or the source of a pair; several are gone through in turn")
     ] = None,

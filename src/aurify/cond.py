@@ -37,7 +37,9 @@ class CondSpec:
             raise UserError(f"this run knows no label {label!r}: its data has none, as subfolders or a column")
         if label not in known:
             have = f"Labels: {', '.join(known[:20])}{', ...' if len(known) > 20 else ''}"
-            raise UserError(f"this run knows no label {label!r}.{nearest(label, known)} {have}")
+            several = {part.strip() for part in label.split(",")} <= set(known)
+            hint = " For several, give --label once for each." if several else nearest(label, known)
+            raise UserError(f"this run knows no label {label!r}.{hint} {have}")
         return self.labels.index(label)
 
 

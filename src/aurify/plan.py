@@ -25,6 +25,7 @@ from aurify.training import TrainConfig
 
 CHECKPOINT_SECONDS = 60  # between two checkpoints, about; more where writing one takes long
 LEAST = 10  # steps of a training that is worth the name
+COPIES = 3  # of what grew, in memory while it grows
 
 Say = Callable[[str], None]
 
@@ -89,15 +90,16 @@ def make_plan(bench: Bench, minutes: float | None, say: Say = lambda _: None) ->
     calibration = time.perf_counter() - began
     left = 0.98 * budget - calibration if budget else None
     training = choose_steps(bench, loop.config.model_dump() | mode, costs, left)
+    more = costs.growth.bytes(training.steps)
     return Plan(
         config=preset.config,
         training=training,
         parameters=sum(p.numel() for p in loop.state.family.parameters()),
-        step_seconds=costs.step,
+        step_seconds=costs.mean(training.steps),
         seconds=costs.of(training),
         calibration=calibration,
-        memory=memory,
-        disk=(checkpoint.MOST + 1) * checkpoint_bytes(loop),  # one more is being written
+        memory=memory + int(COPIES * more),
+        disk=(checkpoint.MOST + 1) * int(checkpoint_bytes(loop) + more),  # one more is being written
         flops=training.steps * flops,
         tried=tuple(bench.tried),
     )
@@ -141,9 +143,10 @@ def rate(bench: Bench, loop: Loop, seconds: float) -> float:
 
 def choose_steps(bench: Bench, settings: dict[str, Any], costs: Costs, left: float | None) -> TrainConfig:
     """The training's settings, with as many steps as fit into the seconds left, unless the user fixed them."""
-    every = bench.settings["training"].get("save_every") or round(max(CHECKPOINT_SECONDS, 20 * costs.save) / costs.step)
+    wanted, seconds = bench.settings["training"].get("save_every"), max(CHECKPOINT_SECONDS, 20 * costs.save)
 
     def of(steps: int) -> TrainConfig:
+        every = wanted or round(seconds / costs.mean(steps))
         return make(TrainConfig, {**settings, "steps": steps, "save_every": max(1, min(every, steps))})
 
     if bench.steps is not None:
