@@ -65,7 +65,7 @@ class Decoder(BaseDecoder):
 
 
 def our_loop(store: Any, shape: dict[str, int], precision: Precision, folder: Path) -> Loop:
-    family = {"likelihood": "bernoulli", "drop": 0.0, "lr": RATE, **shape}
+    family = {"likelihood": "bernoulli", "drop": 0.0, "optimizer": "adamw", "lr": RATE, **shape}
     training = {"batch": BATCH, "steps": 100_000, "decay": "none", "warmup": 0.0, "precision": precision}
     bench = Bench(Vae, store, {"family": family, "training": training}, torch.device("cpu"), folder, folder)
     return bench.loop(bench.presets()[0])

@@ -7,28 +7,29 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from aurify.cond import Cond, CondSpec
+from aurify.cond import Cond, CondSpec, from_labels
 from aurify.families.vae import PATIENCE, Config, Options, Vae, discretised_logistic
-from aurify.nets.ladder import Latent
+from aurify.nets.ladder import Latent, latent
 from aurify.rng import BatchRng, SampleRng
 from aurify.spec import Grid
 
 ROW = Grid(5, ())
 PICTURE = Grid(1, (8, 8))
+NOTHING = Cond()
 
 
-def built(spec, **settings) -> Any:
+def built(spec, labels=(), **settings) -> Any:
     torch.manual_seed(0)
-    return Vae(spec, CondSpec(), Config(**{"width": 8, "latent": 2, "drop": 0.0, **settings}))
+    return Vae(spec, CondSpec(labels), Config(**{"width": 8, "latent": 2, "drop": 0.0, **settings}))
 
 
-def fit(model, x, steps, lr):
+def fit(model, x, steps, lr, cond=NOTHING):
     """Full batches, the rate falling to zero; returns the mean bound of the last hundred steps, in nats."""
     optimizer = torch.optim.Adam(model.parameters(), lr)
     last = []
     for step in range(steps):
         optimizer.param_groups[0]["lr"] = lr * (1 - step / steps)
-        losses = model.loss(x, Cond(), "vae", BatchRng(step, len(x)))
+        losses = model.loss(x, cond, "vae", BatchRng(step, len(x)))
         optimizer.zero_grad()
         losses["loss"].backward()
         optimizer.step()
@@ -52,19 +53,42 @@ def test_a_discretised_logistic_sums_to_one_over_the_grey_levels(mean, log_scale
     assert float(log_p.exp().sum()) == pytest.approx(1, abs=1e-9)
 
 
-def test_the_likelihood_of_all_pictures_sums_to_one():
-    """Two places, black or white: p(x) by quadrature over a latent of one entry, and the estimate beside it."""
-    model = built(Grid(2, ()), likelihood="bernoulli", latent=1, width=4)
+@pytest.mark.parametrize("labels", [(), ("left", "right")])
+def test_the_likelihood_of_all_pictures_sums_to_one(labels):
+    """Two places, black or white: p(x) by quadrature over a latent of one entry, and the estimate beside it; with a
+    label the latent's prior is that label's own."""
+    model = built(Grid(2, ()), labels, likelihood="bernoulli", latent=1, width=4)
     all_x = torch.tensor([[a, b] for a in (-1.0, 1.0) for b in (-1.0, 1.0)])
-    fit(model, all_x[torch.tensor([0, 0, 0, 1, 3, 3, 3, 3])], 300, 0.02)  # the estimate needs a posterior that is one
+    seen, told = torch.tensor([0, 0, 0, 1, 3, 3, 3, 3]), [0, 0, 0, 0, 1, 1, 1, 1]
+    fit(model, all_x[seen], 300, 0.02, from_labels(told, model.cond))  # the estimate needs a posterior that is one
     z = torch.linspace(-8, 8, 4001)
     density = Normal(0.0, 1.0).log_prob(z).exp() * (z[1] - z[0])
     with torch.no_grad():
-        put, _ = model.net.decode([z[:, None]], None, None)
+        put, _ = model.net.decode([z[:, None]], from_labels([0] * len(z), model.cond).vector, None)
         exact = torch.stack([(model.log_likelihood(x.expand(len(z), 2), put).exp() * density).sum() for x in all_x])
+    found = model.log_prob(all_x, from_labels([0] * 4, model.cond))
     assert float(exact.sum()) == pytest.approx(1, abs=1e-4)
-    assert model.log_prob(all_x, Cond()).exp().sum() == pytest.approx(1, abs=0.02)
-    torch.testing.assert_close(model.log_prob(all_x, Cond()), exact.log(), atol=0.15, rtol=0)
+    assert found.exp().sum() == pytest.approx(1, abs=0.02)
+    likely = exact > 0.05  # of what it never met with this label the posterior is a guess
+    torch.testing.assert_close(found[likely], exact[likely].log(), atol=0.15, rtol=0)
+
+
+def test_a_label_has_latents_of_its_own_to_be_drawn_from():
+    """Two labels of equal shares that lie apart: what is asked for is what comes, though latents alone could tell."""
+    model = built(ROW, ("low", "high"))
+    rows = torch.tensor([0, 1]).repeat(128)
+    x = BatchRng(0, 256).normal(5) * 0.1 + (2.0 * rows - 1)[:, None]
+    fit(model, x, 400, 0.01, from_labels(rows, model.cond))
+    with torch.no_grad():
+        m, _ = latent(model.net.first(from_labels([0, 1], model.cond).vector))
+    assert float((m[1] - m[0]).norm()) > 1
+    made = model.sample(from_labels([0, 1] * 32, model.cond), SampleRng(0, range(64)), Options())
+    assert bool((made[0::2].mean(1) < 0).all()) and bool((made[1::2].mean(1) > 0).all())
+
+
+def test_the_divergence_weighs_more_where_grey_levels_are_told():
+    assert built(PICTURE).beta == 4 and built(PICTURE, beta=2.0).beta == 2
+    assert built(PICTURE, importance=5).beta == built(PICTURE, likelihood="bernoulli").beta == built(ROW).beta == 1
 
 
 def test_a_linear_vae_is_probabilistic_pca():

@@ -32,6 +32,7 @@ from aurify.spec import Grid
 
 LEVELS = 256  # of a stored grey value
 SAMPLES, AT_ONCE = 64, 16  # importance samples of `log_prob`; those for which a sample is encoded once
+GREY = 4.0  # weight of the divergence under `logistic`: at 1 the last bits of grey fill latents that no draw then meets
 FAINT = 0.05  # nats: a layer that says less about a sample says nothing
 PATIENCE = 25  # logged steps, of some 500 a training, after which silence is no beginning any more
 
@@ -43,7 +44,9 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     )
     latent: int = Field(default=32, ge=1, description="entries of the topmost latent")
     layers: int = Field(default=1, ge=1, description="layers of latents; those below the topmost are grids")
-    beta: float = Field(default=1.0, ge=0, description="weight of the divergence")
+    beta: float | None = Field(
+        default=None, ge=0, description="weight of the divergence; left out: 4 for logistic, else 1"
+    )
     free: float = Field(default=0.0, ge=0, description="nats of each latent entry that go unpunished (free bits)")
     importance: int = Field(default=1, ge=1, description="samples of the importance-weighted bound; 1: the plain one")
     width: int = Field(
@@ -52,12 +55,12 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     depth: int = Field(default=1, ge=0, description="residual blocks a level and side; 0: everything linear")
     patch: int = Field(default=1, ge=1, description="places per side folded into channels before the first level")
     drop: float = Field(default=0.1, ge=0, lt=1, description="share of training samples whose label is hidden")
-    optimizer: Literal["adamw", "muon"] = Field(default="adamw", description="how the hidden filters step")
-    lr: float = Field(default=2e-3, gt=0, description="learning rate of AdamW; Muon takes five times that")
+    optimizer: Literal["adamw", "muon"] = Field(default="muon", description="how the hidden filters step")
+    lr: float = Field(default=3e-3, gt=0, description="learning rate of AdamW; Muon takes five times that")
 
     @model_validator(mode="after")
     def one_bound(self) -> "Config":
-        if self.importance > 1 and (self.beta != 1 or self.free):
+        if self.importance > 1 and (self.beta not in (None, 1) or self.free):
             raise ValueError("the importance-weighted bound (importance > 1) needs beta=1 and free=0")
         return self
 
@@ -84,6 +87,8 @@ class Vae(Family):
         channels, size = (spec.dims, ()) if self.flat else (spec.channels, spec.size)
         auto = "logistic" if spec.size else "gaussian"
         self.likelihood = auto if config.likelihood == "auto" else config.likelihood
+        grey = self.likelihood == "logistic" and config.importance == 1
+        self.beta = (GREY if grey else 1.0) if config.beta is None else config.beta
         layers = min(config.layers, 1 + len(pyramid(size, config.patch)))
         shape = {"width": config.width, "depth": config.depth, "patch": config.patch}
         out = 2 if self.likelihood == "logistic" else 1
@@ -118,7 +123,7 @@ class Vae(Family):
         rates = [latent.divergence() for latent in latents[0]]
         if S == 1:
             punished = sum(rate.clamp(min=self.config.free).sum(1) for rate in rates)
-            objective = log_p[0] - self.config.beta * punished
+            objective = log_p[0] - self.beta * punished
         else:
             objective = bound
         kl = {f"kl_{i}": rate.detach().sum(1).mean() for i, rate in enumerate(rates)}

@@ -7,8 +7,10 @@ Each posterior is told relative to its prior, in the prior's own units (Vahdat &
 
     p(z_l | z_<l) = N(m, c^2)      q(z_l | z_<l, x) = N(m + c d, (c s)^2)      z_l = m + c (d + s e),  e ~ N(0, 1)
 
-so that neither the divergence of the two nor the ratio of their densities needs m and c. The encoder runs once; the
-decoder meets its features on the way down (Soenderby et al. 2016, ladder VAE).
+so that neither the divergence of the two nor the ratio of their densities needs m and c. Those of z_0 follow from the
+condition, as in Sohn et al. 2015 (Eq. 4), and are 0 and 1 where there is none: else the latents tell the label
+themselves, and what they tell goes before what is asked for. The encoder runs once; the decoder meets its features on
+the way down (Soenderby et al. 2016, ladder VAE).
 """
 
 import math
@@ -83,6 +85,7 @@ class Ladder(nn.Module):
         self.thin = nn.ModuleList(he(conv(ndim, below, w, 1), gain=1.0) for w, below in pairwise(ws))
         self.told = nn.Linear(vector, ws[-1], bias=False) if vector else None
         self.asked = nn.Linear(vector, entries, bias=False) if vector else None
+        self.first = he(nn.Linear(vector, 2 * entries), gain=1.0) if vector else None
         self.top = he(nn.Linear(ws[-1] * places, 2 * entries), gain=1.0)
         self.base = he(nn.Linear(entries * (2 if vector else 1), ws[-1] * places), gain=1.0)
         lowest = list(reversed(ws))[: layers - 1]
@@ -120,10 +123,7 @@ class Ladder(nn.Module):
         found: list[Latent] = []
         if features is not None:
             found.append(latent(self.top(self.act(features[0]).flatten(1))))
-        z = drawn(e[0], found)
-        if self.asked is not None:
-            z = torch.cat([z, torch.zeros_like(z) if vector is None else self.asked(vector) * math.sqrt(2)], 1)
-        h = self.base(z).reshape(len(z), -1, *self.sizes[-1])
+        h = self.base(self.led(drawn(e[0], found), vector)).reshape(len(e[0]), -1, *self.sizes[-1])
         for i in range(len(self.sizes)):
             if i:
                 h = resize(self.thin[-i](h), self.sizes[-1 - i])
@@ -135,6 +135,15 @@ class Ladder(nn.Module):
             h = self.down[-1 - i](h)
         h = unfold(self.head(self.act(h)), self.patch)
         return h[(..., *(slice(0, n) for n in self.size))], found
+
+    def led(self, drawn: Float[Tensor, "B Z"], vector: Tensor | None) -> Tensor:
+        """z_0 with what is asked for beside it."""
+        if self.asked is None or self.first is None:
+            return drawn
+        if vector is None:
+            return torch.cat([drawn, torch.zeros_like(drawn)], 1)
+        m, log_c = latent(self.first(vector))
+        return torch.cat([m + log_c.exp() * drawn, self.asked(vector) * math.sqrt(2)], 1)
 
     def act(self, h: Tensor) -> Tensor:
         return h if self.linear else F.leaky_relu(h, SLOPE)
