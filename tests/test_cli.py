@@ -116,6 +116,8 @@ def test_wrong_words_get_the_nearest_right_one(capsys, tmp_path):
     assert "key=value" in refused(capsys, *train, "--set", "width")
     assert "families for Grid: flow, gan" in refused(capsys, *train, "--family", "transformer")
     assert "not both" in refused(capsys, *train, "--minutes", "1")
+    for minutes in ("0", "-1", "nan", "inf"):
+        assert "--minutes must be above 0" in refused(capsys, "train", data, "--out", run, "--minutes", minutes)
     assert "Did you mean" in refused(capsys, "list", "familes")
     assert not run.exists()
 

@@ -112,3 +112,15 @@ def test_rates_of_decay_lie_below_one(tmp_path, betas):
     with pytest.raises(UserError, match="betas"):
         toys.make(toys.write_pictures(tmp_path / "data"), "gan", tmp_path / "run", betas=betas)
     assert family.load("gan").Config(betas=(0.0, 0.99))
+
+
+def test_samples_of_an_older_checkpoint_come_with_a_warning(path, caplog):
+    run = Run.load(path)
+    (run.checkpoints / "step-00000002" / "model.safetensors").write_bytes(b"cut off")
+    assert next(sample(run, 1)).record["step"] == 1
+    assert "step-00000002 is damaged" in caplog.text and "step 1 is taken instead" in caplog.text
+
+
+def test_a_misspelt_run_is_told_from_its_neighbours(path):
+    with pytest.raises(UserError, match=r"rnu is not there\. Did you mean 'run'\?"):
+        Run.load(path.parent / "rnu")

@@ -10,6 +10,7 @@ import pytest
 from aurify.data.report import check
 from aurify.data.source import open_source
 from aurify.errors import UserError
+from aurify.settings import parse_columns
 from sources import png, read_all, tree
 
 
@@ -147,3 +148,14 @@ def test_whoever_gives_pairs_or_captions_learns_who_uses_them(tmp_path):
     assert any("2 samples come with a text" in n for n in open_source(tmp_path / "p.csv").notes)
     assert any("families that read texts use it" in n for n in check(tmp_path / "p.csv").notes)
     assert not any("come with a text" in n for n in open_source(tmp_path / "t.csv").notes)
+
+
+def test_columns_may_be_parted_by_semicolons(tmp_path):
+    (tmp_path / "t.csv").write_text("text;label\none, two;a\nthree;b\n")
+    source = open_source(tmp_path / "t.csv")
+    assert [(item.load(), item.label) for item in source.items] == [("one, two", "a"), ("three", "b")]
+
+
+def test_a_role_that_is_given_twice_is_refused():
+    with pytest.raises(UserError, match="gives label twice: 'city' and 'name'"):
+        parse_columns(["label=city", "label=name"])

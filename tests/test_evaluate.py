@@ -96,8 +96,8 @@ def test_noise_is_a_bubble_because_a_baseline_does_as_well(real, tmp_path):
 
 
 def test_too_few_unseen_samples_are_not_enough_to_tell(real, tmp_path):
-    few = shapes(tmp_path / "few", 40, 5)
-    report = judged(shapes(tmp_path / "fresh", 60, 6), real, tmp_path / "out", reference=few)
+    few = shapes(tmp_path / "few", 40, 15)
+    report = judged(shapes(tmp_path / "fresh", 60, 16), real, tmp_path / "out", reference=few)
     assert report.verdict.word == "not enough data to tell" and "20" in report.verdict.reasons[0]
 
 
@@ -165,10 +165,12 @@ def test_arithmetic_is_counted_up_to_the_checkpoint_that_was_judged(run):
 
 
 @pytest.mark.parametrize("kind", ["overfitting", "copying", "rolled-back"])
-def test_what_training_noticed_is_in_the_report(run, kind, monkeypatch):
-    monkeypatch.setattr(type(run), "log", lambda self: [{"event": "notice", "kind": kind, "text": "Stop now."}])
+def test_what_training_noticed_is_in_the_report_of_later_weights_alone(run, kind, monkeypatch):
+    told = {"event": "notice", "kind": kind, "step": 40, "text": "Stop now."}
+    monkeypatch.setattr(type(run), "log", lambda self: [told])
     some = Samples(["a"], None, torch.zeros(1).long(), ("a",))
-    assert of_run.case_of(run, some, Real(some, some, some, "", 1), {}, 0, {}).notices == ("Stop now.",)
+    cases = [of_run.case_of(run, some, Real(some, some, some, "", 1), {}, 0, {}, step) for step in (30, 40)]
+    assert [case.notices for case in cases] == [(), ("Stop now.",)]
 
 
 def test_other_training_samples_are_other_data_to_a_protocol(real, tmp_path):

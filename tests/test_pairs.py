@@ -325,3 +325,29 @@ def test_a_masked_run_fills_in_from_the_command_line(tmp_path: Any, capsys: Any)
     found = [json.loads(line)["text"] for line in said.splitlines()]
     assert code == 0 and all(len(text) == 14 and text[:5] + text[7:] == "the wd walks" for text in found)
     assert aurify(capsys, "sample", tmp_path / "run", "-n", 1)[0] == 0
+
+
+def test_that_a_run_heeds_its_texts_is_measured(pairs: Any) -> None:
+    """Unseen answers are likelier after their own text than after another's; of a run that was led by others, not."""
+    from aurify.evaluate import heeding, likelihood, sources
+    from aurify.sample import load_model
+
+    run, _ = pairs
+    model, _ = load_model(run)
+    held = sources.of_split(run.codec, run.store.split("held"), 60)
+    other = heeding.led_by_others(held)
+    assert sorted(other.given) == sorted(held.given) and other.natives is held.natives
+    for some, heeds in ((held, True), (other, False)):
+        *_, own = likelihood.likelihood(run, model, some)
+        said, proved = last(heeding.heeding(run, model, some, own))
+        assert proved == heeds and ("It heeds its texts" in said) == heeds
+    assert "No figure here tells" in last(heeding.heeding(run, model, held, None))[0]
+
+
+def last(steps: Any) -> Any:
+    """What a generator returns."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value

@@ -11,8 +11,9 @@ from aurify.evaluate import assess, embedder, figures, interval, metric
 from aurify.evaluate.assess import Case
 from aurify.evaluate.figure import COPIES, Figure, Measured, Protocol
 from aurify.evaluate.report import Report
+from aurify.evaluate.seldom import missing
 from aurify.evaluate.sources import Real
-from aurify.evaluate.verdict import CLOSE, MORE, Skill, judge
+from aurify.evaluate.verdict import CLOSE, MORE, Skill, judge, wanting
 from prose import original, prose, samples, shuffled, stream
 
 # Rules
@@ -123,12 +124,47 @@ def test_the_interval_of_a_skill_holds_the_truth_in_95_percent(far):
     assert len(found) > 380 and 0.93 <= held <= 0.985, (held, len(found))
 
 
+# Labels
+
+
+def read(counts):
+    """Probabilities in which each label is read so often."""
+    return torch.eye(len(counts))[torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))]
+
+
+def test_a_label_that_samples_lack_is_named_and_chance_is_not():
+    names, real = ("one", "two", "three"), read([60, 60, 60])
+    (said,) = missing(read([90, 0, 90]), real, names)
+    assert said == "two is read in 0 of 180 samples, but in 60 of 180 real ones: the samples lack it."
+    assert not missing(read([75, 30, 75]), real, names)  # half as often, which is not shown to be less than that
+    assert not missing(read([5, 0, 5]), read([90, 1, 89]), names)  # rare among real ones too
+
+
+def test_gold_asks_that_labels_are_read():
+    a = Measured(0.1, (0.05, 0.15))
+    protocol = Protocol("judge", "", 100, "half", "", "", 0, 20)
+    figure = Figure("label_accuracy", "label accuracy", "higher", "", a, Measured(0.96, (0.9, 1.0)), {}, protocol, "")
+    (said,) = wanting([figure])
+    assert said == "label accuracy is 10.4% of what other real samples reach; gold asks for 90%."
+
+
+def test_what_is_infinite_is_said():
+    rows = torch.tensor([[3.0, 4, 4]]).repeat(60, 1)
+    never = rows.clone()
+    never[7, 0] = torch.inf
+    seen = figures.Views({}, {}, {}, {}, {"made": never, "n-gram": rows})
+    protocol = Protocol("", "", 60, "half", "", "", 0, 20)
+    found, lost = last(figures.figures(seen, protocol, ("bits_per_character",)))
+    assert not found and lost == ["bits per character is infinite: the model gives some unseen samples probability 0."]
+
+
 # Training samples that nobody learned from
 
 
-def test_every_fifth_training_sample_is_kept_from_what_embedders_learn():
+def test_a_fifth_of_the_training_samples_is_kept_from_what_embedders_learn():
     learned, apart = figures.parted(samples([str(i) for i in range(300)]))
-    assert len(learned) == 240 and apart.natives == [str(i) for i in range(4, 300, 5)]
+    assert len(learned) == 240 and {*learned.natives, *apart.natives} == {str(i) for i in range(300)}
+    assert len({int(i) % 5 for i in apart.natives}) == 5  # labels that come in turn are all learned
     learned, apart = figures.parted(samples([str(i) for i in range(200)]))  # a fifth would be too few
     assert len(learned) == 200 and len(apart) == 0
 

@@ -11,6 +11,7 @@ highest step that verifies, not a pointer that may point wrongly. The format nee
 
 import hashlib
 import json
+import logging
 import re
 import shutil
 from collections.abc import Collection
@@ -29,6 +30,8 @@ from aurify.errors import UserError
 from aurify.lock import lock as lock
 from aurify.optimizer_state import flatten_optimizer as flatten_optimizer
 from aurify.optimizer_state import restore_optimizer as restore_optimizer
+
+log = logging.getLogger(__name__)
 
 Groups = dict[str, dict[str, Tensor]]
 
@@ -257,7 +260,9 @@ def chosen(folder: Path, which: str, only: Collection[str] | None = None) -> Loa
     Raises:
         UserError: no checkpoint of that step is kept; the message names those that are.
     """
-    loaded, _ = newest(folder, only)
+    loaded, damaged = newest(folder, only)
+    if loaded and damaged:
+        log.warning("aurify: warning: %s; step %d is taken instead", damaged[0], loaded.step)
     if loaded is None or which == "last":
         return loaded
     best = loaded.state.get("quality", {}).get("best_step", loaded.step)

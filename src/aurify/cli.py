@@ -172,7 +172,11 @@ def train(
         raise UserError("give --minutes or --steps, not both")
     columns = parse_columns(column or [])
     wish = recipes.Wish(path, family, codec, minutes, steps, out, seed, parse(settings or []), device, columns)
-    run = recipes.start(wish, show.say, lambda plan: show.lines("plan", plan.lines()))
+    try:
+        run = recipes.start(wish, show.say, lambda plan: show.lines("plan", plan.lines()))
+    except KeyboardInterrupt:
+        print("aurify: stopped before the training began; there is nothing to go on with", file=sys.stderr)
+        raise typer.Exit(STOPPED) from None
     follow(run, device, show)
 
 
@@ -191,9 +195,9 @@ def follow(run: Any, device: str, show: Any) -> None:
 
     last = show.follow(loop.train(run, device))
     if isinstance(last, Done):
-        label = f" --label {run.cond.labels[0]}" if run.cond.labels else ""
+        label = f" --label {shlex.quote(run.cond.labels[0])}" if run.cond.labels else ""
         how = '--text "..."' if run.cond.text else f"-n 16{label} --out samples"
-        show.lines("done", [f"the run is {run.path}", f"next: aurify sample {run.path} {how}"])
+        show.lines("done", [f"the run is {run.path}", f"next: aurify sample {shlex.quote(str(run.path))} {how}"])
     elif isinstance(last, Notice) and last.kind == "stopped":
         raise typer.Exit(STOPPED)
 

@@ -68,12 +68,13 @@ def _kept(loop: Loop, phase: Phase, rows: int) -> int:
 
 
 def checkpoint_bytes(loop: Loop) -> int:
-    """Weights, their averages and the optimizer's tensors."""
+    """Weights and buffers, the weights' averages and the optimizer's tensors."""
     model = sum(t.numel() * t.element_size() for t in loop.state.family.state_dict().values())
+    averages = sum(t.numel() * t.element_size() for t in loop.state.ema)
     states = (s for o in loop.state.optimizers.values() for s in o.state.values())
     kept = sum(t.numel() * t.element_size() for s in states for t in s.values() if isinstance(t, Tensor))
     powers = sum(t.numel() * t.element_size() for group in loop.state.powers.values() for t in group)
-    return 2 * model + powers + kept
+    return model + averages + powers + kept
 
 
 class Flops(TorchDispatchMode):

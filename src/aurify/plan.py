@@ -25,7 +25,7 @@ from aurify.training import TrainConfig
 
 CHECKPOINT_SECONDS = 60  # between two checkpoints, about; more where writing one takes long
 LEAST = 10  # steps of a training that is worth the name
-COPIES = 3  # of what grew, in memory while it grows
+COPIES = 6  # of what grew, in memory: the model made of it too, and what both are made in
 
 Say = Callable[[str], None]
 

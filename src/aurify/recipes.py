@@ -1,5 +1,6 @@
 """From a path and a wish to a run: `train`, and named presets that are plain functions."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -80,8 +81,10 @@ def prepare(wish: Wish, say: Callable[[str], None] = lambda _: None) -> tuple[Ru
     """
     if wish.out:
         refuse_existing(Path(wish.out))
-    if wish.minutes is not None and wish.minutes <= 0:
-        raise UserError("--minutes must be above 0")
+    if wish.minutes is not None and not 0 < wish.minutes < math.inf:
+        raise UserError("--minutes must be above 0, and a number")
+    if wish.family:
+        family.load(wish.family)  # a typo is told before anything is read
     store_arguments = {"codec_name": wish.codec, "config": codec_settings(wish), "columns": wish.columns}
     store = open_or_build(wish.data, **store_arguments, progress=counted("reading", say))
     for note in store.notes:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, Field, ValidationError
 
 import aurify
-from aurify.errors import UserError
+from aurify.errors import UserError, nearest
 from aurify.settings import explain
 
 if TYPE_CHECKING:
@@ -103,8 +103,10 @@ class Run:
         """Raises UserError for what is not a run, or one from a newer aurify."""
         path = Path(path)
         if not (path / "run.json").is_file():
+            what = "is not a run: it holds no run.json" if path.exists() else "is not there"
+            runs = [found.parent.name for found in path.parent.glob("*/run.json")]
             raise UserError(
-                f"{path} is not a run: it holds no run.json. A run is the folder that `aurify train --out` made."
+                f"{path} {what}.{nearest(path.name, runs)} A run is the folder that `aurify train --out` made."
             )
         card = read_object(path / "run.json")
         with understood(path, card.get("aurify")):

@@ -29,7 +29,10 @@ def parse_columns(pairs: list[str]) -> dict[str, str]:
         role, equals, column = pair.partition("=")
         if not equals or not role or not column:
             raise UserError(f"--column takes role=name, such as --column text=body; got {pair!r}")
-        found[role.strip()] = column
+        if found.setdefault(role.strip(), column) != column:
+            raise UserError(
+                f"--column gives {role.strip()} twice: {found[role.strip()]!r} and {column!r}; leave one out"
+            )
     return found
 
 

@@ -228,8 +228,9 @@ def _warnings(source: Source, found: Scan, labels: Counter[Any], conflicts: Sequ
         yield f"{empty:,} samples have no label; they are learned as unlabelled"
     if conflicts:
         yield f"{len(conflicts):,} samples occur under unlike labels; one of the labels is probably wrong"
-    if len(found.unreadable) > 0.05 * max(1, len(source.items)):
-        yield f"{len(found.unreadable):,} of {len(source.items):,} samples cannot be read"
+    lost = len(found.unreadable)
+    if lost > 0.05 * (lost + len(found.items)):
+        yield f"{lost:,} of {lost + len(found.items):,} samples cannot be read"
 
 
 def _magnitude(size: str) -> tuple[float, str]:

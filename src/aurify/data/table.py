@@ -79,7 +79,13 @@ def parse(data: bytes, suffix: str, name: str) -> Table:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"{name} is not UTF-8 text (byte {error.start:,}); save it again as UTF-8") from None
-    return _jsonl(text) if suffix == ".jsonl" else _csv(text, "\t" if suffix == ".tsv" else ",", name)
+    return _jsonl(text) if suffix == ".jsonl" else _csv(text, "\t" if suffix == ".tsv" else _delimiter(text), name)
+
+
+def _delimiter(text: str) -> str:
+    """Of a .csv: a comma, or a semicolon where the first line has some and no comma, as many spreadsheets write."""
+    head = text.partition("\n")[0]
+    return ";" if ";" in head and "," not in head else ","
 
 
 def _csv(text: str, delimiter: str, name: str) -> Table:

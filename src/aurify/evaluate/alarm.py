@@ -13,7 +13,8 @@
 J is the exact law `binomial.beyond` of fresh samples, whatever their distribution, so the first two rules ring for such
 samples in less than 0.4 % of sets each. The third extends the tail of held-out scores exponentially, as the theory of
 `nearest.suspicion` has it: with S the sum of the k greatest excesses over u, a fresh excess exceeds t with probability
-(1 + t / S)^-k (the predictive law of an exponential whose rate is not known). The widest of several k counts. A fresh
+(1 + t / S)^-k (the predictive law of an exponential whose rate is not known). The widest of several k counts; of fewer
+than 50 held-out samples (rows of tables, whose scores have few values, above all) no tail can be told. A fresh
 sample that is in the training data rings too, and rightly: data are cleared of copies before they are split.
 """
 
@@ -27,6 +28,7 @@ from aurify.evaluate import binomial
 
 RATE = 0.01  # false alarms among single samples
 LEVEL, FAR = 0.004, 0.002  # false alarms among sets, by each of the first two rules and by the third
+TAIL = 50  # held-out samples from which on their tail is told
 FLOOR = 0.02  # least difference between median and upper quantile that counts as one unit
 
 
@@ -107,6 +109,8 @@ def alarm(scores: Float[Tensor, " m"], held: Float[Tensor, " n"]) -> Alarm:
 def far_limit(held: Float[Tensor, " n"], m: int) -> float:
     """The score that the greatest of m fresh samples exceeds with probability `FAR`."""
     n = len(held)
+    if n < TAIL:
+        return float("inf")
     limits = [float(held.max())]
     for k in {n // 2, n // 10, n // 50}:
         if k >= 5:

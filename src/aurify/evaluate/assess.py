@@ -26,6 +26,7 @@ from aurify.evaluate.interval import BLOCKS
 from aurify.evaluate.progress import Steps, at_last
 from aurify.evaluate.report import Pair, Picture, Report
 from aurify.evaluate.samples import Samples
+from aurify.evaluate.seldom import missing
 from aurify.evaluate.sources import Real
 from aurify.evaluate.taken import from_the_reference
 from aurify.evaluate.verdict import Skill
@@ -90,13 +91,16 @@ def assess(case: Case) -> Steps[Report]:
         cut = {name: x[:n] for name, x in whole.items() if name in sets and rank == 0}
         seen = yield from all_figures.views(one, sets, case.likelihood, cut)
         if rank == 0:
-            case = replace(case, notices=(*case.notices, *alike(seen.features, one)))
+            case = replace(case, notices=(*case.notices, *alike(seen.features, one), *lacking(case, seen)))
         names = metric.names() if rank == 0 else all_figures.FIRST
-        found += yield from all_figures.figures(seen, protocol(case, one, n), names)
+        made, lost = yield from all_figures.figures(seen, protocol(case, one, n), names)
+        found += made
+        case = replace(case, notices=(*case.notices, *lost))
         if rank == 0:
             chief = all_figures.principal(found, seen.features["made"].shape[1])
     copied = yield from look_for_copies(case, whole)
-    taken = from_the_reference(case.made, case.real)
+    # the right answer to a text is the reference's own
+    taken = None if case.made.given else from_the_reference(case.made, case.real)
     case = replace(
         case,
         further=members(case, whole, embedders) | case.further,
@@ -165,6 +169,16 @@ def alike(features: dict[str, Tensor], one: Embedder) -> tuple[str, ...]:
     told = "all {} {} are the same to the {}: figures that need them to differ are not defined or mean little."
     same = [name for name in sides if len(features[name]) > 1 and bool((features[name] == features[name][0]).all())]
     return tuple(told.format(len(features[name]), sides[name], one.title).capitalize() for name in same)
+
+
+def lacking(case: Case, seen: all_figures.Views) -> tuple[str, ...]:
+    """Labels that are missing, or that nothing here can read where they were asked for."""
+    p = seen.probabilities
+    if p:
+        return missing(p["made"], torch.cat((p["reference"], p["fresh"])), case.data.get("labels", ()))
+    if case.made.labelled and case.made.texts is None:
+        return ("Labels were asked for, and no figure here tells whether the samples show them.",)
+    return ()
 
 
 def look_for_copies(case: Case, whole: dict[str, Tensor]) -> Steps[Copying | None]:

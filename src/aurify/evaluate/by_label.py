@@ -87,7 +87,7 @@ def by_label(run: Run, n: int = 1000, seed: int = 1) -> Iterator[Doing | ByLabel
     seen = yield from figures.views(judge, sets, {})
     told = f"half of the {'held-out' if side == 'held' else side} samples"
     protocol = Protocol(judge.title, judge.weights, n, told, run.data.hash, preprocessing(run.spec), seed, BLOCKS)
-    found = yield from figures.figures(seen, protocol, METRICS)
+    found, _ = yield from figures.figures(seen, protocol, METRICS)
     read = judge.probabilities(judge.embed(unseen))
     assert read is not None
     yield ByLabel(tuple(found), side, (int((read.argmax(1) == unseen.labels).sum()), len(unseen)))

@@ -122,7 +122,7 @@ class Copying:
     @property
     def sentences(self) -> tuple[str, ...]:
         p = self.published
-        told = [self.sentence or f"No copying was found: {self._counted}."]
+        told = [self.sentence or f"No copying was found, of the kinds that the control plants: {self._counted}."]
         if self.alarm.rate > 0.015:
             told.append(f"With {self.held} held-out samples the limit can be no finer than {self.alarm.rate:.1%}.")
         told += self.controls.sentences

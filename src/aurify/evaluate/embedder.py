@@ -36,7 +36,7 @@ class Embedder(ABC):
     kind: ClassVar[type]
     title: ClassVar[str]
     source: ClassVar[str]
-    recipe: ClassVar[int] = 1
+    recipe: ClassVar[int] = 2
     weights: str = ""
 
     @classmethod

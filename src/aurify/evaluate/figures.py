@@ -18,10 +18,11 @@ from aurify.evaluate.rounding import number
 from aurify.evaluate.samples import Samples
 from aurify.evaluate.sources import Real
 from aurify.evaluate.verdict import Skill
+from aurify.rng import derive
 
 FEW = 50  # samples on each side below which no verdict is given
 FIRST = ("frechet", "kid")  # principal figures, the first that is defined
-APART = 5  # every fifth training sample is kept from what embedders learn
+APART = 5  # a fifth of the training samples is kept from what embedders learn
 
 PUBLISHED = {  # names that the literature gives to a metric on these very weights; on any other it keeps its own
     ("frechet", INCEPTION[:12]): "FID∞",  # extrapolated to infinite n (Chong & Forsyth 2020)
@@ -45,10 +46,12 @@ def parted(train: Samples) -> tuple[Samples, Samples]:
     """Training samples that embedders learn from, and others that stand in the generated ones' place.
 
     Features lie differently where they were learned: there, training samples are farther from unseen ones than the
-    data's own law makes them. Which are kept apart depends on the training split alone, so that all runs on the same
-    data are measured by the same features. Where a fifth would be fewer than 50, none are.
+    data's own law makes them. Which are kept apart depends on how many there are alone, so that all runs on the same
+    data are measured by the same features; and on chance, for labels may come in turn. Where a fifth would be fewer
+    than 50, none are.
     """
-    apart = torch.arange(len(train)) % APART == APART - 1
+    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(derive("apart", 0)))
+    apart = order % APART == APART - 1
     if int(apart.sum()) < FEW:
         apart = torch.zeros_like(apart)
     return train.take((~apart).nonzero()[:, 0]), train.take(apart.nonzero()[:, 0])
@@ -94,9 +97,10 @@ def sets_of(made: Samples, real: Real, n: int, seed: int, parts: tuple[int, ...]
     return cut | ({COPIES: baselines.copies(apart, min(n, len(apart)), seed)} if len(apart) else {})
 
 
-def figures(seen: Views, protocol: Protocol, names: tuple[str, ...]) -> Steps[list[Figure]]:
-    """A figure for each metric that is defined here."""
+def figures(seen: Views, protocol: Protocol, names: tuple[str, ...]) -> Steps[tuple[list[Figure], list[str]]]:
+    """A figure for each metric that is defined here; and of those that are not, in sentences."""
     made: list[Figure] = []
+    lost: list[str] = []
     for done, name in enumerate(names):
         kind = metric.load(name)
         looked: dict[str, Any] = getattr(seen, kind.of)
@@ -105,7 +109,16 @@ def figures(seen: Views, protocol: Protocol, names: tuple[str, ...]) -> Steps[li
             found = figure(name, kind(), looked, protocol)
             if math.isfinite(found.measured.value):
                 made.append(found)
-    return made
+            else:
+                lost.append(undefined(found, kind.of))
+    return made, lost
+
+
+def undefined(f: Figure, of: str) -> str:
+    """What a figure that is no number says."""
+    if of == "likelihood" and f.measured.value == math.inf:
+        return f"{f.title} is infinite: the model gives some unseen samples probability 0."
+    return f"{f.title} is not defined for these samples."
 
 
 def figure(name: str, one: Metric, looked: dict[str, Any], protocol: Protocol) -> Figure:

@@ -17,6 +17,7 @@ from aurify.evaluate import membership as attacks
 from aurify.evaluate.assess import Case
 from aurify.evaluate.card import card
 from aurify.evaluate.cost import cost
+from aurify.evaluate.heeding import heeding
 from aurify.evaluate.licences import licences
 from aurify.evaluate.membership import Membership
 from aurify.evaluate.page import page
@@ -55,11 +56,15 @@ def evaluate(
     real = sources.of_store(run.store, seed)
     made = yield from sources.of_run(run, model, min(n, max(real.most, 50)), seed, options or {})
     rows = yield from likelihoods(run, model, real, seed)
+    heeds = yield from heeding(run, model, real.reference, rows.get("made"))
     attack = yield from attacked(run, model, made, real)
     helped = yield from at_last(usefulness(made, real.train, real.reference, seed), "does generating help?")
     further = {name: found.to_json() for name, found in (("membership", attack), ("usefulness", helped)) if found}
-    case = replace(case_of(run, made, real, rows, seed, options or {}), further=further, cost=cost(run, step))
+    case = replace(case_of(run, made, real, rows, seed, options or {}, step), further=further, cost=cost(run, step))
     case = replace(case, drawings=drawings(run, model))
+    if heeds:
+        said, proved = heeds
+        case = replace(case, remarks=(said,)) if proved else replace(case, notices=(*case.notices, said))
     case.subject.update(steps=step, checkpoint=step, asked={"samples": n, "seed": seed, "checkpoint": checkpoint})
     further_asked = ["--checkpoint", checkpoint] * (checkpoint != "last") + (["--out", str(out)] if out else [])
     case = replace(case, command=" ".join([case.command, *map(shlex.quote, further_asked)]))
@@ -100,9 +105,13 @@ def attacked(run: Run, model: Family, made: Samples, real: Real) -> Steps[Member
     return replace(attacks.membership(scores[0], scores[1], attack), elsewhere=sources.positional(run.store))
 
 
-def case_of(run: Run, made: Samples, real: Real, rows: dict[str, Any], seed: int, options: dict[str, Any]) -> Case:
+def case_of(
+    run: Run, made: Samples, real: Real, rows: dict[str, Any], seed: int, options: dict[str, Any], step: int
+) -> Case:
+    """The case of the weights of a step; what was noticed later is not about them."""
     asked = [part for k, v in options.items() for part in ("--set", f"{k}={v}")]
-    notices = [e["text"] for e in run.log() if e.get("event") == "notice" and e.get("kind") in BAD_NEWS]
+    told = (e for e in run.log() if e.get("event") == "notice" and e.get("kind") in BAD_NEWS)
+    notices = [e["text"] for e in told if e.get("step", 0) <= step]
     return Case(
         made=made,
         real=real,

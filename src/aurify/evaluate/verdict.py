@@ -9,7 +9,8 @@ the floor is.
 
 All three are the principal figure (the first one of the report): of the samples, of other real ones in their place, of
 the best baseline fitted on the spot. Its interval comes from the paired jackknife of the three. A distance alone lets
-a few hard failures pass, so gold also asks that precision, recall and coverage come close to what real samples reach.
+a few hard failures pass, so gold also asks that precision, recall, coverage and the reading of asked labels come close
+to what real samples reach.
 """
 
 from collections.abc import Sequence
@@ -34,7 +35,7 @@ MORE: dict[Short, tuple[str, ...]] = {
 }
 APART = ("Judge by real samples of which no copy, in whatever form, is among the training data.",)
 COOLER = ("Sample it with a lower temperature, and compare: aurify evaluate RUN --set temperature=0.8.",)
-CLOSE = ("precision", "recall", "coverage")  # figures that gold asks for beside the principal one
+CLOSE = ("precision", "recall", "coverage", "label_accuracy")  # figures that gold asks for beside the principal one
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Verdict:
 
 
 def wanting(figures: Sequence[Figure]) -> tuple[str, ...]:
-    """Where the samples fall short of other real ones in fidelity or variety, in sentences."""
+    """Where the samples fall short of other real ones in fidelity, variety or labels, in sentences."""
     told = []
     for f in figures:
         if f.metric in CLOSE and f.floor is not None and f.measured.value < GOLD * f.floor.value:
