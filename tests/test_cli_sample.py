@@ -133,6 +133,14 @@ def test_columns_of_what_is_no_table_are_refused_by_its_codec(capsys, tmp_path):
     assert "(codec table)" in refused(capsys, "sample", tmp_path / "run", "--given", "island=Dream")
 
 
+def test_a_label_asked_of_rows_is_one_of_their_columns(capsys, tmp_path):
+    (tmp_path / "t.csv").write_text("size,label\n" + "".join(f"{i % 7},{'ab'[i % 2]}\n" for i in range(60)))
+    assert aurify(capsys, "train", tmp_path / "t.csv", "--steps", 2, "--out", tmp_path / "run")[0] == 0
+    said = refused(capsys, "sample", tmp_path / "run", "--label", "a")
+    assert "--given COLUMN=VALUE, of the columns " in said and "label" in said.partition("columns ")[2]
+    assert aurify(capsys, "sample", tmp_path / "run", "--given", "label=a")[0] == 0
+
+
 # What stands around it
 
 

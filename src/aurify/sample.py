@@ -196,6 +196,8 @@ def make_cond(run: Run, asked: Asked, indices: range) -> Cond:
             f"this run knows no texts: train {other}on samples that come with one, such as a table with the columns "
             "source and target"
         )
+    if asked.label is not None and not run.cond.labels and (columns := getattr(run.codec, "positions", ())):
+        raise UserError(f"this run learned rows: ask with --given COLUMN=VALUE, of the columns {', '.join(columns)}")
     rows = [asked.at(i) for i in indices]
     labels = [None if row["label"] is None else run.cond.index(row["label"]) for row in rows]
     if run.cond.text is None:
