@@ -103,6 +103,7 @@ def test_an_existing_run_is_never_overwritten(capsys, tmp_path):
     aurify(capsys, "train", data, "--steps", 2, "--out", run, *TINY)
     before = {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
     assert "aurify resume" in refused(capsys, "train", data, "--steps", 2, "--out", run, *TINY)
+    assert "inside the run" in refused(capsys, "train", data, "--steps", 2, "--out", run / "config.json", *TINY)
     assert {p: p.read_bytes() for p in run.rglob("*") if p.is_file()} == before
 
 

@@ -20,6 +20,8 @@ from aurify.settings import make, share_out
 from aurify.spec import Grid, Spec
 from aurify.training import TrainConfig
 
+LONG = 1800  # seconds of a training without a budget, from which on another way is pointed out
+
 
 @dataclass(frozen=True)
 class Wish:
@@ -102,6 +104,8 @@ def prepare(wish: Wish, say: Callable[[str], None] = lambda _: None) -> tuple[Ru
     minutes = 5.0 if wish.minutes is None and "steps" not in settings["training"] else wish.minutes
     with benched(kind, store, settings, device.choose(wish.device), wish.folder, group().size) as bench:
         made = plan.make_plan(bench, minutes, say)
+    if minutes is None and made.seconds > LONG:
+        say("these --steps take long at the size that so many are worth; --minutes chooses a size that suits the time")
     run = make_run(Wish(**{**wish.__dict__, "family": name}), store, made, store_arguments)
     return run, made
 

@@ -244,6 +244,10 @@ def version(words: Any) -> list[int]:
 
 
 def refuse_existing(path: Path) -> None:
+    """What is there stays as it is, and so does a run around it."""
+    around = next((parent for parent in path.absolute().parents if (parent / "run.json").is_file()), None)
+    if around is not None:
+        raise UserError(f"{path} lies inside the run {around}; choose another --out.")
     if (path / "run.json").exists():
         raise UserError(f"{path} is there already; choose another --out, or go on with `aurify resume {path}`.")
     if path.exists() and (not path.is_dir() or any(path.iterdir())):

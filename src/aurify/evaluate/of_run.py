@@ -62,15 +62,29 @@ def evaluate(
     further = {name: found.to_json() for name, found in (("membership", attack), ("usefulness", helped)) if found}
     case = replace(case_of(run, made, real, rows, seed, options or {}, step), further=further, cost=cost(run, step))
     case = replace(case, drawings=drawings(run, model))
-    if heeds:
-        said, proved = heeds
-        case = replace(case, remarks=(said,)) if proved else replace(case, notices=(*case.notices, said))
+    case = with_remarks(case, n, heeds)
     case.subject.update(steps=step, checkpoint=step, asked={"samples": n, "seed": seed, "checkpoint": checkpoint})
     further_asked = ["--checkpoint", checkpoint] * (checkpoint != "last") + (["--out", str(out)] if out else [])
     case = replace(case, command=" ".join([case.command, *map(shlex.quote, further_asked)]))
     report = yield from assess.assess(case)
     save(report, out or run.path / "report", (out or run.path) / "MODEL_CARD.md")
     yield report
+
+
+def with_remarks(case: Case, n: int, heeds: tuple[str, bool] | None) -> Case:
+    """That fewer samples were made than asked for; and whether the model heeds what leads it, bad news if not."""
+    made = len(case.made)
+    if made < n != N:
+        few = (
+            f"{made:,} of {n:,} samples asked for were made: no more unseen real ones are there to stand against them."
+        )
+        case = replace(case, remarks=(*case.remarks, few))
+    if heeds is None:
+        return case
+    said, proved = heeds
+    if proved:
+        return replace(case, remarks=(*case.remarks, said))
+    return replace(case, notices=(*case.notices, said))
 
 
 def likelihoods(run: Run, model: Family, real: Real, seed: int) -> Steps[dict[str, Tensor]]:
