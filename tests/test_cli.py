@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import toys
-from aurify import family
+from aurify import family, recipes
 from aurify.cli import main
 
 TINY = ["--set", "width=8", "--set", "multiples=[1,2]", "--set", "batch=8"]
@@ -254,3 +254,12 @@ def test_evaluating_and_judging_from_the_command_line(capsys, tmp_path):
 )
 def test_what_evaluation_needs_is_said(capsys, asked, mend):
     assert mend in refused(capsys, *asked)
+
+
+def test_what_starting_takes_is_not_expected_again(monkeypatch):
+    clock, said = iter([0.0, 100.0, 103.0]), []
+    monkeypatch.setattr(recipes.time, "monotonic", lambda: next(clock))
+    tell = recipes.counted("reading", said.append)
+    tell(10, 100)
+    tell(40, 100)
+    assert said == ["reading 40 of 100, about 6 s left"]

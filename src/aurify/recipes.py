@@ -117,15 +117,18 @@ def readers(spec: Spec) -> str:
 
 
 def counted(doing: str, say: Callable[[str], None], every: float = 2.0) -> Callable[[int, int], None]:
-    """A (done, total) callback that says how far a slow thing is, with the time left, every two seconds."""
-    began = said = time.monotonic()
+    """A (done, total) callback that says how far a slow thing is, with the time left, every two seconds. The first part
+    takes what starting takes too, and tells nothing of the rest."""
+    said, begun = time.monotonic(), (0.0, 0)
 
     def tell(done: int, total: int) -> None:
-        nonlocal said
+        nonlocal said, begun
         now = time.monotonic()
-        if now - said > every and 0 < done < total:
+        begun = begun if begun[1] else (now, done)
+        more = done - begun[1]
+        if now - said > every and more > 0 and done < total:
             said = now
-            say(f"{doing} {done:,} of {total:,}, about {plan.clock((now - began) / done * (total - done))} left")
+            say(f"{doing} {done:,} of {total:,}, about {plan.clock((now - begun[0]) / more * (total - done))} left")
 
     return tell
 
