@@ -122,5 +122,5 @@ def test_samples_of_an_older_checkpoint_come_with_a_warning(path, caplog):
 
 
 def test_a_misspelt_run_is_told_from_its_neighbours(path):
-    with pytest.raises(UserError, match=r"rnu is not there\. Did you mean 'run'\?"):
+    with pytest.raises(UserError, match=r"rnu is not a run: there is nothing there\. Did you mean 'run'\?"):
         Run.load(path.parent / "rnu")

@@ -103,11 +103,10 @@ class Run:
         """Raises UserError for what is not a run, or one from a newer aurify."""
         path = Path(path)
         if not (path / "run.json").is_file():
-            what = "is not a run: it holds no run.json" if path.exists() else "is not there"
+            what = "it holds no run.json" if path.exists() else "there is nothing there"
             runs = [found.parent.name for found in path.parent.glob("*/run.json")]
-            raise UserError(
-                f"{path} {what}.{nearest(path.name, runs)} A run is the folder that `aurify train --out` made."
-            )
+            made = "A run is the folder that `aurify train --out` made."
+            raise UserError(f"{path} is not a run: {what}.{nearest(path.name, runs)} {made}")
         card = read_object(path / "run.json")
         with understood(path, card.get("aurify")):
             if card.get("format", 0) > FORMAT:
