@@ -136,8 +136,9 @@ def by_skill(skill: Skill, failures: Sequence[str], likelier: str | None, short:
     if high >= GOLD and not failures:
         perhaps = f"{placed}: better than a baseline; whether like real samples, so few cannot tell."
         return Verdict("promising", (perhaps,), MORE[short], skill)
+    found = "as near as real samples, but not like them in all" if low >= GOLD else "not yet like real samples"
     return Verdict(
-        "promising", (f"{placed}: better than a baseline, not yet like real samples.", *failures),
+        "promising", (f"{placed}: better than a baseline, {found}.", *failures),
         ("Train longer or a larger size, and compare families: aurify compare.",), skill,
     )  # fmt: skip
 
