@@ -29,6 +29,7 @@ from aurify.spec import Tokens
 from test_cli import aurify, refused
 from test_train import everything as all_of_a_run
 from test_transformer import everything, make
+from test_verdict import last
 
 TEXT = Tokens(6, 5, end=4)
 ASKS = CondSpec(("a", "b"), TEXT)
@@ -342,12 +343,3 @@ def test_that_a_run_heeds_its_texts_is_measured(pairs: Any) -> None:
         said, proved = last(heeding.heeding(run, model, some, own))
         assert proved == heeds and ("It heeds its texts" in said) == heeds
     assert "No figure here tells" in last(heeding.heeding(run, model, held, None))[0]
-
-
-def last(steps: Any) -> Any:
-    """What a generator returns."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value

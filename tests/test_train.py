@@ -117,7 +117,7 @@ def test_accumulation_gives_the_gradient_of_the_whole_batch(tmp_path):
             heldout.only(trial.state.family, phase)
             trial.accumulate(phase)
             found.append(torch.cat([p.grad.flatten() for p in phase.params if p.grad is not None]))
-        torch.testing.assert_close(*found, rtol=1e-4, atol=1e-6 * max(1.0, float(found[0].abs().max())))
+        torch.testing.assert_close(*found, rtol=1e-4, atol=1e-6)
 
 
 def test_running_out_of_memory_halves_what_is_computed_at_a_time(tmp_path, monkeypatch):

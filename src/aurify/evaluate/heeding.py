@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from aurify.evaluate import likelihood
+from aurify.evaluate.preference import Z
 from aurify.evaluate.progress import Steps, at_last
 from aurify.evaluate.samples import Samples
 from aurify.evaluate.sources import spread
@@ -20,7 +21,6 @@ from aurify.family import Family
 from aurify.run import Run
 
 MOST = 200  # unseen samples
-Z = 1.96  # standard errors of a 95 % interval
 
 
 def heeding(run: Run, model: Family, unseen: Samples, own: Tensor | None) -> Steps[tuple[str, bool] | None]:

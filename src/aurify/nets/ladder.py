@@ -85,7 +85,6 @@ class Ladder(nn.Module):
         self.thin = nn.ModuleList(he(conv(ndim, below, w, 1), gain=1.0) for w, below in pairwise(ws))
         self.told = nn.Linear(vector, ws[-1], bias=False) if vector else None
         self.asked = nn.Linear(vector, entries, bias=False) if vector else None
-        self.first = he(nn.Linear(vector, 2 * entries), gain=1.0) if vector else None
         self.top = he(nn.Linear(ws[-1] * places, 2 * entries), gain=1.0)
         self.base = he(nn.Linear(entries * (2 if vector else 1), ws[-1] * places), gain=1.0)
         lowest = list(reversed(ws))[: layers - 1]
@@ -95,6 +94,7 @@ class Ladder(nn.Module):
         self.posterior = nn.ModuleList(he(conv(ndim, 2 * w, 2 * c, 1), gain=1.0) for w, c in rows)
         self.into = nn.ModuleList(he(conv(ndim, c, w, 1), gain=1.0) for w, c in rows)
         self.head = he(conv(ndim, ws[0], out * folded), gain=1.0)
+        self.top_prior = he(nn.Linear(vector, 2 * entries), gain=1.0) if vector else None
 
     def forward(
         self, x: Float[Tensor, "B C *grid"], draws: list[list[Tensor]], vector: Tensor | None
@@ -136,14 +136,14 @@ class Ladder(nn.Module):
         h = unfold(self.head(self.act(h)), self.patch)
         return h[(..., *(slice(0, n) for n in self.size))], found
 
-    def led(self, drawn: Float[Tensor, "B Z"], vector: Tensor | None) -> Tensor:
-        """z_0 with what is asked for beside it."""
-        if self.asked is None or self.first is None:
-            return drawn
+    def led(self, z: Float[Tensor, "B Z"], vector: Float[Tensor, "B K"] | None) -> Tensor:
+        """z_0 = m + c z of the condition's own prior, with the condition beside it, (B, 2 Z); z where none is known."""
+        if self.asked is None or self.top_prior is None:
+            return z
         if vector is None:
-            return torch.cat([drawn, torch.zeros_like(drawn)], 1)
-        m, log_c = latent(self.first(vector))
-        return torch.cat([m + log_c.exp() * drawn, self.asked(vector) * math.sqrt(2)], 1)
+            return torch.cat([z, torch.zeros_like(z)], 1)
+        m, log_c = latent(self.top_prior(vector))
+        return torch.cat([m + log_c.exp() * z, self.asked(vector) * math.sqrt(2)], 1)
 
     def act(self, h: Tensor) -> Tensor:
         return h if self.linear else F.leaky_relu(h, SLOPE)
