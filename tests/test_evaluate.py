@@ -96,8 +96,8 @@ def test_noise_is_a_bubble_because_a_baseline_does_as_well(real, tmp_path):
 
 
 def test_too_few_unseen_samples_are_not_enough_to_tell(real, tmp_path):
-    few = shapes(tmp_path / "few", 40, 15)
-    report = judged(shapes(tmp_path / "fresh", 60, 16), real, tmp_path / "out", reference=few)
+    few = shapes(tmp_path / "few", 40, 5)
+    report = judged(shapes(tmp_path / "fresh", 60, 6), real, tmp_path / "out", reference=few)
     assert report.verdict.word == "not enough data to tell" and "20" in report.verdict.reasons[0]
 
 

@@ -42,6 +42,11 @@ def upper(scores: Float[Tensor, " n"], k: int) -> Float[Tensor, ""]:
     return scores.topk(k).values[-1]
 
 
+def shares(columns: int, native: int) -> list[float]:
+    """The share of held-out samples above the unit of each column; the first `native` are of native space."""
+    return [RATE / native if i < native else RATE / 5 for i in range(columns)]
+
+
 @dataclass(frozen=True)
 class Unit:
     """Columns to one score: what is 0 and what is 1 in each."""
@@ -52,8 +57,8 @@ class Unit:
     @classmethod
     def of(cls, held: Float[Tensor, "n c"], native: int) -> "Unit":
         """native: how many of the columns, the first, are of native space."""
-        shares = [RATE / native if i < native else RATE / 5 for i in range(held.shape[1])]
-        one = torch.stack([upper(column, rank(len(held), share)) for column, share in zip(held.T, shares, strict=True)])
+        asked = zip(held.T, shares(held.shape[1], native), strict=True)
+        one = torch.stack([upper(column, rank(len(held), share)) for column, share in asked])
         return cls(held.median(0).values, one)
 
     def score(self, columns: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
@@ -61,6 +66,23 @@ class Unit:
         d = columns.shape[1]
         unit = (self.one - self.zero).clamp_min(FLOOR)
         return ((columns - self.zero[:d]) / unit[:d]).amax(1)
+
+
+def apart(held: Float[Tensor, "n c"], native: int) -> Float[Tensor, " n"]:
+    """Scores of held-out samples, each in the unit that all others set, as a fresh sample has its score from held-out
+    ones alone. In a unit of their own the greatest of each column would be just 1, and of several columns a fresh
+    sample would have as many chances to exceed 1: with 50 texts one set in eight would ring."""
+    n = len(held)
+    if n < 2:
+        return torch.zeros(n)
+    scores = []
+    for column, share in zip(held.T, shares(held.shape[1], native), strict=True):
+        k, middle = rank(n - 1, share), (n - 2) // 2
+        top, rising = column.topk(min(k + 1, n)).values, column.sort().values
+        one = torch.where(column >= top[k - 1], top[-1], top[k - 1])
+        zero = torch.where(column <= rising[middle], rising[middle + 1], rising[middle])
+        scores.append((column - zero) / (one - zero).clamp_min(FLOOR))
+    return torch.stack(scores, 1).amax(1)
 
 
 @dataclass(frozen=True)

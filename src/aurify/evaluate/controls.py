@@ -3,8 +3,8 @@
 Copies of training samples are edited in the ways copies come in and scored by the same code. Fresh real samples are the
 held-out ones themselves: each half is judged by the limit that the other half sets. Where plain copies are missed, the
 alarm's silence means nothing; where some edited kind is, it means less (a picture of 8 x 8 has few places that a shift
-leaves alone). Copies shifted farther than the search looks are planted too and what is found of them is told, but the
-alarm does not promise them.
+leaves alone). Copies that the search does not look for, shifted farther, turned or enlarged, are planted too and what is found
+of them in native space is told, but the alarm does not promise them.
 """
 
 import io
@@ -19,15 +19,17 @@ from PIL import Image
 from torch import Tensor
 
 from aurify.evaluate import binomial
-from aurify.evaluate.alarm import Alarm, Unit, alarm
+from aurify.evaluate.alarm import Alarm, Unit, alarm, apart
 from aurify.evaluate.nearest_pictures import reach
 from aurify.evaluate.samples import Samples
-from aurify.evaluate.shift import shifted
+from aurify.evaluate.shift import shifted, turned
 from aurify.rng import derive
 
 PLANTED = 100  # copies of each kind
 LEAST = 0.95  # share of each kind that must be found
 PLAIN, FAR = "exact", "shifted beyond the search"
+TURNED, ENLARGED = "turned by ten degrees", "enlarged by a tenth"
+UNPROMISED = (FAR, TURNED, ENLARGED)
 NOISE = 0.1  # of each sample's own standard deviation (20 dB); of rows, of each column's
 QUALITY = 50  # of JPEG
 
@@ -50,7 +52,7 @@ class Controls:
     @property
     def missed(self) -> dict[str, tuple[int, int]]:
         """Kinds that the alarm promises to find and finds less than `LEAST` of."""
-        return {kind: (k, n) for kind, (k, n) in self.found.items() if kind != FAR and k < LEAST * n}
+        return {kind: (k, n) for kind, (k, n) in self.found.items() if kind not in UNPROMISED and k < LEAST * n}
 
     @property
     def blind(self) -> bool:
@@ -89,7 +91,7 @@ def fresh(columns: Float[Tensor, "n c"], native: int, seed: int) -> tuple[tuple[
     told: list[Alarm] = []
     for ours, theirs in (halves, halves[::-1]):
         unit = Unit.of(columns[theirs], native)
-        told.append(alarm(unit.score(columns[ours]), unit.score(columns[theirs])))
+        told.append(alarm(unit.score(columns[ours]), apart(columns[theirs], native)))
     return (sum(a.flagged for a in told), len(columns)), any(a.rings for a in told)
 
 
@@ -108,7 +110,7 @@ def planted(train: Samples, seed: int, n: int = PLANTED) -> dict[str, Samples]:
 
 def edited_grids(x: Grids, generator: torch.Generator) -> dict[str, Grids]:
     """By kind: exact and noisy; with axes shifted within the search's reach and beyond it; with two or more mirrored;
-    grey and RGB pictures coded as JPEG."""
+    grey and RGB pictures coded as JPEG; pictures turned and enlarged."""
     ndim = x.ndim - 2
     own = x.flatten(1).std(1, correction=0).reshape(-1, *[1] * (ndim + 1)) if ndim else x.std(0, correction=0)
     kinds = {"exact": x, "noisy": x + NOISE * own * torch.randn(x.shape, generator=generator)}
@@ -120,6 +122,8 @@ def edited_grids(x: Grids, generator: torch.Generator) -> dict[str, Grids]:
         kinds["mirrored"] = x.flip(-1)
     if ndim == 2 and x.shape[1] in (1, 3):
         kinds["recompressed"] = torch.stack([recompressed(one) for one in x])
+    if ndim == 2:
+        kinds |= {TURNED: turned(x, 10, 1), ENLARGED: turned(x, 0, 1.1)}
     return kinds
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from aurify.errors import UserError
 from aurify.evaluate import binomial, controls, nearest, three_sample
-from aurify.evaluate.alarm import Alarm, Unit, alarm
+from aurify.evaluate.alarm import Alarm, Unit, alarm, apart
 from aurify.evaluate.controls import Controls
 from aurify.evaluate.nearest import Looked
 from aurify.evaluate.nearest_pictures import Pictures
@@ -177,7 +177,8 @@ def looking(
     scores = unit.score(columns)
     told = alarm(scores, limits)
     index = nearer(ours, seen and seen[0], scores > unit.score(ours.columns))
-    usual = closest(limits, nearer(theirs, seen and seen[1], limits > unit.score(theirs.columns)), told.threshold)
+    theirs_native = apart(theirs.columns, theirs.columns.shape[1])
+    usual = closest(limits, nearer(theirs, seen and seen[1], limits > theirs_native), told.threshold)
     yield Copying(
         scores=scores,
         nearest=index,
@@ -211,7 +212,7 @@ def overlap(train: Samples, held: Samples, theirs: Looked, seed: int) -> Alarm |
         return None
     usual = searcher(train.take(order[n:]), held).look(train.take(order[:n])).columns
     unit = Unit.of(usual, usual.shape[1])
-    return alarm(unit.score(theirs.columns), unit.score(usual))
+    return alarm(unit.score(theirs.columns), apart(usual, usual.shape[1]))
 
 
 def nearer(native: Looked, features: Looked | None, by_features: Bool[Tensor, " n"]) -> Int[Tensor, " n"]:
@@ -236,8 +237,8 @@ def near(ours: Looked, theirs: Looked) -> tuple[Looked, Looked]:
 def judged(ours: Looked, theirs: Looked, seen: tuple[Looked, Looked] | None) -> tuple[Tensor, Unit, Tensor]:
     """All columns of the generated samples, the unit that held-out samples set, and their scores in it."""
     columns = beside(theirs, seen and seen[1])
-    unit = Unit.of(columns, theirs.columns.shape[1])
-    return beside(ours, seen and seen[0]), unit, unit.score(columns)
+    native = theirs.columns.shape[1]
+    return beside(ours, seen and seen[0]), Unit.of(columns, native), apart(columns, native)
 
 
 def beside(native: Looked, features: Looked | None) -> Float[Tensor, "n c"]:
