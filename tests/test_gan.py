@@ -134,6 +134,21 @@ def test_the_slope_penalty_of_a_linear_discriminator_is_its_squared_weight(loss,
     torch.testing.assert_close(pull, 0.5 * w * penalties, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("lazy", [1, 4, 8])
+def test_the_slopes_of_some_rows_stand_for_those_of_all(lazy):
+    """Of d(x) = |x|^2 / 2 the slope is x: the penalty is that of every lazy-th row, and parts add up to the whole."""
+    gan = built(ROW, loss="hinge", gamma=0.5, lazy=lazy)
+    gan.judge = lambda x, cond: x.square().sum(1) / 2
+    x = BatchRng(1, 24).normal(2)
+    whole = gan.loss(x, asked(24), "discriminator", BatchRng(2, 24))
+    assert float(whole["r1"]) == pytest.approx(float(x[::lazy].square().sum(1).mean()))
+    r1, parts = 0.0, ((0, 5), (5, 6), (6, 24))
+    for start, stop in parts:
+        part = gan.loss(x[start:stop], asked(stop - start), "discriminator", BatchRng(2, 24, start, stop))
+        r1 += float(part["r1"]) * (stop - start) / 24
+    assert r1 == pytest.approx(float(whole["r1"]))
+
+
 def test_the_slope_of_a_network_is_that_of_finite_differences():
     d = built(Grid(1, (9, 8)), LABELS).double().discriminator
     for p in d.parameters():  # past the zeros it starts from

@@ -28,6 +28,10 @@ class Rng(Protocol):
         """Uniform values in [0, 1), (n, *shape)."""
         ...
 
+    def every(self, k: int) -> list[int]:
+        """Which of the n rows have a number that k divides: in the whole batch, or among all samples."""
+        ...
+
 
 def derive(*words: int | str) -> int:
     """A 63-bit seed from any words: the same on every machine, unrelated for unlike words."""
@@ -50,16 +54,22 @@ class BatchRng:
     def uniform(self, *shape: int) -> Tensor:
         return torch.rand(self.total, *shape, generator=self.generator, device=self.generator.device)[self.rows]
 
+    def every(self, k: int) -> list[int]:
+        return list(range(-self.rows.start % k, self.n, k))
+
 
 class SampleRng:
     """One generator per sample index."""
 
     def __init__(self, seed: int, indices: Sequence[int]):
         self.generators = [torch.Generator().manual_seed(derive("sample", seed, i)) for i in indices]
-        self.n = len(self.generators)
+        self.indices, self.n = indices, len(self.generators)
 
     def normal(self, *shape: int) -> Tensor:
         return torch.stack([torch.randn(shape, generator=g) for g in self.generators])
 
     def uniform(self, *shape: int) -> Tensor:
         return torch.stack([torch.rand(shape, generator=g) for g in self.generators])
+
+    def every(self, k: int) -> list[int]:
+        return [row for row, i in enumerate(self.indices) if i % k == 0]

@@ -3,8 +3,8 @@
 Copies of training samples are edited in the ways copies come in and scored by the same code. Fresh real samples are the
 held-out ones themselves: each half is judged by the limit that the other half sets. Where plain copies are missed, the
 alarm's silence means nothing; where some edited kind is, it means less (a picture of 8 x 8 has few places that a shift
-leaves alone). Copies that the search does not look for, shifted farther, turned or enlarged, are planted too and what is found
-of them in native space is told, but the alarm does not promise them.
+leaves alone). Copies that the search does not look for, shifted farther, turned or enlarged, are planted too and what
+is found of them in native space is told, but the alarm does not promise them.
 """
 
 import io

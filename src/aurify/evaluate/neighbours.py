@@ -2,22 +2,22 @@
 
     r_i  the distance of x_i to its k-th nearest other sample of its own set       ball i = {y : |x_i - y| <= r_i}
 
-Precision, recall, density and coverage count who is held by whose ball. Distances come from float32 matrix products,
-which err by at most `slack` times |x|^2 + |y|^2; whatever that could change is computed again in float64, without
-cancellation, so that counts are exact. A selection of samples (all but a block, or a half) has larger balls: each
-sample keeps more than k neighbours, which tell by how much. Distances are squared throughout.
+Precision, recall, density and coverage count who is held by whose ball. Distances come from matrix products in float32
+or, between the sets, in 8 bits, see `coarse`; whatever their error could change is computed again, at last in float64
+without cancellation, so that counts are exact. A selection of samples (all but a block, or a half) has larger balls:
+each sample keeps more than k neighbours, which tell by how much. Distances are squared throughout.
 
 Memory beyond the features: their float32 copies and about 200 MB.
 """
 
 import math
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
+from aurify.evaluate.coarse import Coarse, margin, multiplies_bytes, of_pairs, products, rounding, slack, tiles
 from aurify.evaluate.kernels import parts, squared_distances
 from aurify.evaluate.remembered import remembered
 
@@ -25,7 +25,8 @@ K = 5  # Naeem et al. 2020
 CLOSE, WIDE = K + 3, 32  # neighbours kept: of these 32, fewer than 5 are in a random half once in 10^5 samples
 GROWTH = 1.08  # see `share_growth`
 PAIRS = 1 << 16  # doubtful pairs settled at a time
-THINNER = 16  # of the rows that are multiplied at a time, the share looked at at a time: it stays in the cache
+BYTES = 512  # features from which on products of 8-bit numbers pay
+TRIED, DOUBT = 64, 0.004  # balls tried beforehand; the share of doubtful pairs that costs what such products save
 GROUP = 16  # columns of which the smallest is looked at first
 
 
@@ -37,16 +38,15 @@ class Nearest(NamedTuple):
 
 
 class Side(NamedTuple):
-    """One of the two sets: features, the same about a centre in float32, |x|^2, who is in each selection, radii."""
+    """One of the two sets: features, the same about a centre, who is in each selection, radii."""
 
     x: Float[Tensor, "n F"]
-    coarse: Float[Tensor, "n F"]
-    norm: Float[Tensor, " n"]
+    coarse: Coarse
     kept: Float[Tensor, "n C"]
     radius: Float[Tensor, "n C"]
 
     def part(self, rows: slice) -> "Side":
-        return Side(*(t[rows] for t in self))
+        return Side(self.x[rows], self.coarse.part(rows), self.kept[rows], self.radius[rows])
 
 
 class Neighbourhoods(NamedTuple):
@@ -69,9 +69,9 @@ def neighbourhoods(
 ) -> Neighbourhoods:
     """Who is held by whose ball, in each of C selections: column c of `left` and `right` says who is in it."""
     centre = real.mean(0)
-    a, b = side(real, centre, left), side(made, centre, right)
+    a, b = in_bytes(side(real, centre, left), side(made, centre, right))
     found = Neighbourhoods(*(torch.zeros(len(s), left.shape[1]) for s in (made, real, real)))
-    for rows, d in tiles(a, b):
+    for rows, d in tiles(a.coarse, b.coarse):
         here = a.part(rows)
         held, holding = held_by(d, here, b)
         _, reached = held_by(d.T, b, here)
@@ -80,49 +80,55 @@ def neighbourhoods(
     return found
 
 
-def tiles(a: Side, b: Side) -> Iterator[tuple[slice, Float[Tensor, "t m"]]]:
-    """Rows of a and their `products` with b: computed of many rows at a time, given out of few."""
-    for rows in parts(len(a.x), len(b.x)):
-        d = products(a.coarse[rows], b.coarse, a.norm[rows], b.norm)
-        for few in parts(len(d), THINNER * len(b.x)):
-            yield slice(rows.start + few.start, rows.start + few.stop), d[few]
-
-
 def side(x: Float[Tensor, "n F"], centre: Float[Tensor, " F"], kept: Bool[Tensor, "n C"]) -> Side:
-    coarse = (x - centre).float()
-    return Side(x, coarse, coarse.square().sum(1), kept.float(), radii(x, kept))
+    return Side(x, Coarse.of(x - centre), kept.float(), radii(x, kept))
 
 
-def products(x: Tensor, y: Tensor, x2: Tensor, y2: Tensor) -> Float[Tensor, "n m"]:
-    """|x|^2 + |y|^2 - 2 x y, by NumPy's product: a tenth faster than torch's on processors of AMD."""
-    return torch.from_numpy((x * -2).numpy() @ y.numpy().T).add_(y2).add_(x2[:, None])
+def in_bytes(a: Side, b: Side) -> tuple[Side, Side]:
+    """Both with their 8-bit versions, where these are quick and leave few pairs in doubt."""
+    if a.x.shape[1] < BYTES or not multiplies_bytes():
+        return a, b
+    quick = [s._replace(coarse=s.coarse.in_bytes()) for s in (a, b)]
+    doubts = [doubt(quick[0], quick[1]), doubt(quick[1], quick[0])]
+    return (quick[0], quick[1]) if max(doubts) < DOUBT else (a, b)
 
 
-def slack(F: int) -> float:
-    """Rounding of `products` in float32, relative to |x|^2 + |y|^2: u (4 sqrt(F) + 16), u = 2^-24.
-
-    A sum of F rounded products errs by more than 4 sqrt(F) u once in thousands of millions of pairs (Higham & Mary
-    2019, Theorem 2.4).
-    """
-    return 2.0**-24 * (4 * math.sqrt(F) + 16)
+def doubt(a: Side, b: Side) -> float:
+    """The share of pairs of which 8 bits do not tell whether b's sample lies in a's ball, from some of a's."""
+    few = a.part(slice(0, None, -(-len(a.x) // TRIED)))
+    d = products(few.coarse.x, b.coarse.x, few.coarse.norm, b.coarse.norm)
+    off = (d - few.radius[:, :1]).abs()
+    return float((off <= margin(few.coarse, b.coarse)[:, None]).double().mean())
 
 
 def held_by(d: Float[Tensor, "n m"], centres: Side, points: Side) -> tuple[Tensor, Tensor]:
     """Points held by each ball (n, C), and balls that hold each point (m, C), from coarse distances."""
-    margin = slack(centres.x.shape[1]) * (centres.norm + points.norm.max()).double()
-    sure = below(d, centres.radius.amin(1) - margin)  # in every selection
-    perhaps = below(d, centres.radius.amax(1) + margin)
+    wrong = margin(centres.coarse, points.coarse)
+    sure = below(d, centres.radius.amin(1) - wrong)  # in every selection
+    perhaps = below(d, centres.radius.amax(1) + wrong)
     held, holding = sure @ points.kept, sure.T @ centres.kept
     rows = (perhaps.sum(1) != sure.sum(1)).nonzero()[:, 0]
     row, column = (perhaps[rows] - sure[rows]).nonzero().unbind(1)
     for i, j in zip(rows[row].split(PAIRS), column.split(PAIRS), strict=True):
-        e, radius = d[i, j].double(), centres.radius[i]
-        close = ((e[:, None] - radius).abs() <= margin[i, None]).any(1)
-        e[close] = exact(centres.x, i[close], points.x, j[close])
-        inside = (e[:, None] <= radius).float()
+        inside = (surer(d[i, j].double(), centres, i, points, j)[:, None] <= centres.radius[i]).float()
         held.index_add_(0, i, inside * points.kept[j])
         holding.index_add_(0, j, inside * centres.kept[i])
     return held, holding
+
+
+def surer(d: Float[Tensor, " p"], a: Side, i: Tensor, b: Side, j: Tensor) -> Float[Tensor, " p"]:
+    """Distances of pairs (i, j), anew where their error could decide on which side of a's radius they lie: in float32
+    where they come from 8 bits, and in float64 where that is not enough either."""
+
+    def open_(wrong: Float[Tensor, " n"]) -> Int[Tensor, " q"]:
+        return ((d[:, None] - a.radius[i]).abs() <= wrong[i, None]).any(1).nonzero()[:, 0]
+
+    if a.coarse.codes.shape[1]:
+        at = open_(margin(a.coarse, b.coarse))
+        d[at] = of_pairs(a.coarse, i[at], b.coarse, j[at]).double()
+    at = open_(rounding(a.coarse, b.coarse))
+    d[at] = exact(a.x, i[at], b.x, j[at])
+    return d
 
 
 def below(d: Float[Tensor, "n m"], bound: Float[Tensor, " n"]) -> Float[Tensor, "n m"]:

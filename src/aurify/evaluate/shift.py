@@ -1,4 +1,4 @@
-"""Grids moved by whole places, or turned and enlarged: what leaves is lost, the edge's value fills what is left open."""
+"""Grids moved by whole places, turned or enlarged: what leaves is lost, the edge's value fills what is left open."""
 
 import math
 from collections.abc import Sequence
