@@ -8,6 +8,7 @@ import toys
 from aurify import loop, recipes
 from aurify.codecs.image import record_of
 from aurify.data.report import check
+from aurify.run import Run
 from aurify.sample import sample
 from test_cli import TINY, aurify, refused
 
@@ -115,6 +116,8 @@ REFUSED = {  # of a run of texts and one of pictures: what is asked, and what th
     ("pictures", "--label", "left,right"): "--label once for each",
     ("symbols", "--prefix", "the"): "only a text has a beginning",
     ("symbols", "--given", "island=Dream"): "trained on a table, these can: bayes",
+    ("texts", "--prefix", ""): "--prefix is empty; leave it out",
+    ("texts", "--stop", ""): "--stop is empty",
 }
 
 
@@ -139,6 +142,22 @@ def test_a_label_asked_of_rows_is_one_of_their_columns(capsys, tmp_path):
     said = refused(capsys, "sample", tmp_path / "run", "--label", "a")
     assert "--given COLUMN=VALUE, of the columns " in said and "label" in said.partition("columns ")[2]
     assert aurify(capsys, "sample", tmp_path / "run", "--given", "label=a")[0] == 0
+
+
+def test_rows_asked_for_by_a_column_have_that_label_in_it(capsys, tmp_path):
+    """A model that has hardly learned writes another: what was asked for stands."""
+    rows = "".join(f"{i % 7},{1 + i % 2},{'xy'[i % 3 % 2]}\n" for i in range(60))
+    (tmp_path / "t.csv").write_text("size,kind,mark\n" + rows)
+    run = tmp_path / "run"
+    asked = ("--family", "bayes", "--steps", 2, "--column", "label=kind", "--out", run)
+    assert aurify(capsys, "train", tmp_path / "t.csv", *asked)[0] == 0
+    opened = Run.load(run)
+    made = list(sample(opened, 40, label=["2", "1"]))
+    assert [str(row.native["kind"]) for row in made] == ["2", "1"] * 20
+    said = refused(capsys, "sample", run, "--label", 1, "--given", "kind=2")
+    assert "two things of the column 'kind'" in said
+    assert aurify(capsys, "sample", run, "--label", 1, "--given", "kind=1", "--out", tmp_path / "made")[0] == 0
+    assert "--given gives mark twice" in refused(capsys, "sample", run, "--given", "mark=x", "--given", "mark=y")
 
 
 # What stands around it

@@ -172,3 +172,20 @@ def test_the_judge_of_texts_reads_what_tells_languages_apart():
     judge = text_judge.train([dutch, frisian, dutch + " nu", "no " + frisian, ""], torch.tensor([0, 1, 0, 1, 0]))
     assert judge.read(["het huis slapen", "it hûs sliepe"]).tolist() == [0, 1]
     assert text_judge.features([dutch]).norm() == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("n", "by_all"), [(20, True), (100, True), (600, False)])
+def test_few_held_out_samples_show_a_leak_by_all_scores(n, by_all):
+    generator = torch.Generator().manual_seed(n)
+    others = torch.randn(n, generator=generator)
+    fresh, known = torch.randn(300, generator=generator), torch.randn(300, generator=generator) + 8
+    leak, none = membership(known, others), membership(fresh, others)
+    assert leak.leaks and leak.auc == pytest.approx(1, abs=0.01) and not none.leaks
+    assert (leak.interval[0] == 0) == by_all and "tells which samples" in leak.sentences[0]
+    assert ("do not tell the threshold" in none.sentences[0]) == by_all
+    pairs = (fresh[:, None] > others).double().mean()
+    assert none.auc == pytest.approx(float(pairs)) and 0.001 < none.p < 0.999
+
+
+def test_ties_count_half_among_pairs():
+    assert membership(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 0.0, 3.0])).auc == pytest.approx(3.5 / 6)

@@ -228,12 +228,14 @@ def sample(
     texts: Annotated[
         str | None, typer.Option(metavar="FILE", help="texts from a file: a line each, or a column source or text")
     ] = None,
-    prefix: Annotated[str, typer.Option(help="what each text begins with")] = "",
-    fill: Annotated[str, typer.Option(help="a text with _ for each symbol to find (maskgit, objective=masked)")] = "",
+    prefix: Annotated[str | None, typer.Option(help="what each text begins with")] = None,
+    fill: Annotated[
+        str | None, typer.Option(help="a text with _ for each symbol to find (maskgit, objective=masked)")
+    ] = None,
     columns: Annotated[
         list[str] | None, typer.Option("--given", metavar="COLUMN=VALUE", help="a column of every row that is known")
     ] = None,
-    stop: Annotated[str, typer.Option(help="words at which each text ends")] = "",
+    stop: Annotated[str | None, typer.Option(help="words at which each text ends")] = None,
     checkpoint: Annotated[str, typer.Option(help="last, best (by held-out loss), or a step that is kept")] = "last",
     settings: Sets = None,
     machine: Json = False,
@@ -250,7 +252,10 @@ def sample(
     asked: dict[str, Any] = {"seed": seed, "label": label[0] if label and len(label) == 1 else label}
     given = to_ask_with(text, texts)
     n = n or len(given) or 16
-    asked |= {"text": given or None} | {"prefix": prefix, "fill": fill, "stop": stop}
+    words = {"prefix": prefix, "fill": fill, "stop": stop}
+    if empty := [name for name, word in words.items() if word == ""]:
+        raise UserError(f"--{empty[0]} is empty; leave it out, or say what")
+    asked |= {"text": given or None} | {name: word or "" for name, word in words.items()}
     asked |= {"given": parse(columns or [], "--given", "island=Dream")}
     asked |= {"first": first, "checkpoint": checkpoint}
     if both := sorted(asked.keys() & options.keys()):

@@ -25,6 +25,7 @@ Mode = Literal["grey", "rgb", "rgba"]
 CHANNELS: dict[str, int] = {"grey": 1, "rgb": 3, "rgba": 4}
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+SHOWN = 32  # places of a side: an overview enlarges smaller samples
 MAX_PIXELS = 32_000_000
 
 
@@ -201,9 +202,11 @@ def resample(plane: np.ndarray, size: tuple[int, int], box: tuple[float, float, 
 
 
 def preview(samples: Sequence[Picture]) -> Preview:
-    """All samples in one PNG, and the same in coloured half blocks at most 100 columns wide."""
+    """All samples in one PNG, small ones enlarged, and the same in coloured half blocks at most 100 columns wide."""
     sheet = grid(samples)
-    return Preview(".png", png.encode(sheet), terminal(sheet, columns=100))
+    times = max(1, SHOWN // max(max(s.shape[:2]) for s in samples))
+    large = sheet.repeat(times, 0).repeat(times, 1)
+    return Preview(".png", png.encode(large), terminal(sheet, columns=100))
 
 
 def describe(picture: Picture) -> str:

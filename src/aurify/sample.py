@@ -20,6 +20,7 @@ from aurify import checkpoint as checkpoints
 from aurify import device, family, posthoc
 from aurify.cond import Cond, from_labels, from_rows
 from aurify.data import texts
+from aurify.data.columns import shown
 from aurify.errors import UserError, nearest
 from aurify.family import Family
 from aurify.rng import SampleRng
@@ -100,6 +101,7 @@ def sample(
     """
     model, step = load_model(run, checkpoint)
     wish, options = Asked.taken(asked)
+    column = label_column(run, wish)
     chosen = make_options(model, {**options, **encoded(run, wish)})
     for index, x in tensors(model, run, (first, n), seed, wish, chosen):
         record = {"run": run.path.name, "step": step, "seed": seed, "index": index, **wish.record(index)}
@@ -110,6 +112,9 @@ def sample(
             native = cut(native, len(wish.prefix), wish.stop)
         if wish.given:
             native = native | wish.given  # the very values, not others of their bins
+        label = wish.record(index)["label"]
+        if column and label is not None and shown(native[column]) != label:
+            native = native | {column: label}  # asked for by it, whatever a model makes of that
         yield Sample(index, native, record | {"data": run.data.hash, "aurify": run.card.aurify})
 
 
@@ -171,6 +176,17 @@ def encoded(run: Run, asked: Asked) -> dict[str, Any]:
         fill = [i for part in parts for i in (*part, -1)][:-1]
         found |= {k: tuple(v) for k, v in (("prefix", prefix), ("fill", fill)) if v}
     return found
+
+
+def label_column(run: Run, asked: Asked) -> str | None:
+    """The column of a table's rows by which `label` asks. Raises UserError where another value is given for it."""
+    column = run.data.store.get("columns", {}).get("label")
+    if column is None or column not in getattr(run.codec, "positions", ()):
+        return None
+    labels = {asked.label} if isinstance(asked.label, str) else set(asked.label or ())
+    if column in asked.given and labels - {shown(asked.given[column])}:
+        raise UserError(f"--label and --given say two things of the column {column!r}; leave one out")
+    return column
 
 
 def refuse_unable(run: Run, asked: Asked) -> None:

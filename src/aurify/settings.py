@@ -15,10 +15,13 @@ def parse(pairs: list[str], option: str = "--set", example: str = "width=32") ->
         key, equals, value = pair.partition("=")
         if not equals or not key:
             raise UserError(f"{option} takes key=value, such as {option} {example}; got {pair!r}")
+        key, said = key.strip(), found.get(key.strip())
         try:
-            found[key.strip()] = json.loads(value)
+            found[key] = json.loads(value)
         except ValueError:
-            found[key.strip()] = value
+            found[key] = value
+        if said not in (None, found[key]):
+            raise UserError(f"{option} gives {key} twice: {said!r} and {found[key]!r}; leave one out")
     return found
 
 

@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+import torch
+
 from aurify import atomic, board, events
 from aurify.device import energy_counter, forget_peak_memory, peak_memory
 from aurify.errors import UserError
@@ -57,6 +59,7 @@ class Writer:
         kept = read_json(path) if path.is_file() else {"seconds": 0.0, "joules": 0.0}
         kept["seconds"] += self.seconds
         kept["watching"] = kept.get("watching", 0.0) + self.watched
+        kept["threads"] = torch.get_num_threads()
         kept["peak_memory"] = max(kept.get("peak_memory", 0), peak_memory())
         if now and self.joules and "joules" in kept:
             kept["joules"] += (now[0] - self.joules[0]) % now[1]

@@ -35,7 +35,7 @@ NUMBER = re.compile(r"[+-]?(?!0\d)(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")  # 007 is a
 DATE = re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d{1,6})?)?)?")
 EPOCH = datetime.datetime(1970, 1, 1)
 
-Form = Literal["number", "date", "time"]
+Form = Literal["number", "date", "time", "minute"]  # minute: a time of day without seconds
 
 
 @dataclass(frozen=True)
@@ -177,10 +177,15 @@ class Number:
         found = number(cell)
         if self.form != "number":
             at = moment(cell)
-            found = at[0] if at and at[1] == self.form else None
+            found = at[0] if at and at[1] == self.kind else None
         if found is None:
-            raise Unreadable(f"column {self.name} holds {self.form}s, not {shown(cell)!r}")
+            one = shown(self.cell(self.bins[0][0]))
+            raise Unreadable(f"column {self.name} holds {self.kind}s, such as {one}, not {shown(cell)!r}")
         return found
+
+    @property
+    def kind(self) -> str:
+        return "time" if self.form == "minute" else self.form
 
     def encode(self, cell: Any) -> int:
         if not missing(cell):
@@ -202,6 +207,8 @@ class Number:
     def cell(self, value: float) -> Any:
         if self.form == "date":
             return datetime.date.fromordinal(round(value) + EPOCH.toordinal()).isoformat()
+        if self.form == "minute":
+            return (EPOCH + datetime.timedelta(minutes=round(value / 60))).isoformat(" ", "minutes")
         if self.form == "time":
             return (EPOCH + datetime.timedelta(seconds=round(value))).isoformat(" ")
         if self.decimals is None:
@@ -229,7 +236,7 @@ class Number:
     def told(self) -> str:
         low, high = (shown(self.cell(v)) for v in (self.bins[0][0], self.bins[-1][-1]))
         whole = all(len(points) == 1 for points in self.bins)
-        what = f"{len(self.bins)} {self.form}s as they are" if whole else f"{self.form}s in {len(self.bins)} bins"
+        what = f"{len(self.bins)} {self.kind}s as they are" if whole else f"{self.kind}s in {len(self.bins)} bins"
         return f"{what}, {low} to {high}{', missing among them' if self.gaps else ''}"
 
     @property
@@ -262,8 +269,10 @@ def column_of(name: str, cells: Sequence[Any], rules: Rules, kept: bool) -> Colu
     moments = [moment(cell) for cell in present]
     forms = {at[1] if at else None for at in moments}
     if len(forms) == 1 and None not in forms:
-        values = np.array([at[0] for at in moments if at], float)
-        return Number(name, _bins(values, rules.bins), gaps, 0, forms.pop())  # pyright: ignore[reportArgumentType]
+        values, form = np.array([at[0] for at in moments if at], float), forms.pop()
+        if form == "time" and all(str(cell).strip()[16:] in ("", ":00") for cell in present):
+            form = "minute"
+        return Number(name, _bins(values, rules.bins), gaps, 0, form)  # pyright: ignore[reportArgumentType]
     return _category(name, Counter(map(word, present)), gaps, rules, kept)
 
 

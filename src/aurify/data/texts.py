@@ -103,7 +103,8 @@ def encoded(codec: Codec[Any], text: str) -> torch.Tensor:
     if int(x[-1]) != spec.end:
         raise UserError(f"the text {head} is longer than the {spec.length - 1} symbols that this run reads; shorten it")
     if strange := sorted(set(text) - set(codec.decode(x))):
-        raise UserError(f"the text {head} holds {' '.join(strange[:5])}, which this run has never read; replace it")
+        more = f" and {len(strange) - 5} more" if len(strange) > 5 else ""
+        raise UserError(f"the text {head} holds {' '.join(strange[:5])}{more}, never read by this run; replace them")
     return x
 
 

@@ -122,7 +122,9 @@ class Copying:
     @property
     def sentences(self) -> tuple[str, ...]:
         p = self.published
-        told = [self.sentence or f"No copying was found, of the kinds that the control plants: {self._counted}."]
+        silent = f"No copying was found, of the kinds that the control plants: {self._counted}."
+        told = [self.sentence or (f"Nothing is told by {self._counted}." if self.blind else silent)]
+        told += [self.blind] if self.blind else []
         if self.alarm.rate > 0.015:
             told.append(f"With {self.held} held-out samples the limit can be no finer than {self.alarm.rate:.1%}.")
         told += self.controls.sentences

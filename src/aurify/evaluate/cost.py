@@ -16,7 +16,7 @@ def cost(run: Run, step: int) -> dict[str, Any]:
     timing = run.path / "timing.json"
     kept = read_json(timing) if timing.is_file() else {}
     seconds = kept.get("seconds") or plan.get("seconds")
-    threads = run.training.threads or os.cpu_count() or 1
+    threads = run.training.threads or kept.get("threads") or os.cpu_count() or 1
     facts["threads"] = threads
     if "flops" in plan:
         facts["flops"] = plan["flops"] / run.training.steps * step

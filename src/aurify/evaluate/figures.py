@@ -109,7 +109,7 @@ def figures(seen: Views, protocol: Protocol, names: tuple[str, ...]) -> Steps[tu
             found = figure(name, kind(), looked, protocol)
             if math.isfinite(found.measured.value):
                 made.append(found)
-            else:
+            elif kind.of != "likelihood" or found.measured.value == math.inf:  # else there are no such symbols
                 lost.append(undefined(found, kind.of))
     return made, lost
 

@@ -3,11 +3,13 @@
     score       greater where the attacker believes a sample was trained on
     threshold   the k-th greatest score of samples that were not: a false-positive rate of k / (n + 1)
     recognised  share of training samples above it; where nothing leaks it is that rate
+    auc         share of pairs (training sample, another) in which the first has the greater score, half for a tie
 
 At few false positives, because an attack that is nearly always right about a few people is worse than one that is a
-little right about all (Carlini et al. 2022, "Membership Inference Attacks From First Principles", Section 4). The
-attacks are plain ones, likelihood or loss (Yeom et al. 2018) or distance to what was generated (Hilprecht et al. 2019):
-what they find leaks at least.
+little right about all (Carlini et al. 2022, "Membership Inference Attacks From First Principles", Section 4). Of fewer
+than some 500 other samples that threshold is hardly known; there the test of all scores (Mann & Whitney 1947) decides.
+The attacks are plain ones, likelihood or loss (Yeom et al. 2018) or distance to what was generated (Hilprecht et al.
+2019): what they find leaks at least.
 """
 
 from collections.abc import Iterator
@@ -19,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from aurify.cond import Cond
-from aurify.evaluate import binomial
+from aurify.evaluate import binomial, three_sample
 from aurify.evaluate.alarm import rank
 from aurify.evaluate.nearest import neighbours
 from aurify.family import Family
@@ -27,6 +29,7 @@ from aurify.rng import BatchRng, derive
 from aurify.spec import Tokens
 
 RATE = 0.01  # false positives
+LEVEL = 0.001  # of the test of all scores
 FEWEST, MOST = 20, 2000  # samples a side whose distances are taken
 DRAWS = 8  # of noise, each the same for every sample
 BATCH = 16
@@ -43,6 +46,7 @@ class Membership:
         rate: of false positives.
         recognised: share of training samples, with its 95 % interval; the threshold's own chance is in it.
         members, others: samples tried.
+        auc, p: see above, and the probability of so much or more where nothing leaks.
         elsewhere: whether the two come from different places (of a book), so that what tells them apart may be that.
     """
 
@@ -52,12 +56,14 @@ class Membership:
     interval: tuple[float, float]
     members: int
     others: int
+    auc: float
+    p: float
     elsewhere: bool = False
 
     @property
     def leaks(self) -> bool:
         """Whether more are recognised than chance allows."""
-        return self.interval[0] > self.rate
+        return self.interval[0] > self.rate or (not self.interval[0] and self.p < LEVEL)
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -73,6 +79,11 @@ class Membership:
             )
         if self.leaks:
             return (f"{found}: the model tells which samples it was trained on.",)
+        if not low:
+            return (
+                f"{found}: so few held-out samples do not tell the threshold. Of pairs of a training and a held-out "
+                f"sample {self.auc:.1%} are put in order (chance: 50 %; p = {self.p:.2g}): no leak is shown.",
+            )
         return (f"{found}: no more than chance, {self.rate:.1%}, explains. Stronger attacks may see more.",)
 
     def to_json(self) -> dict[str, Any]:
@@ -98,7 +109,15 @@ def membership(
     above = lambda i: int((members > ordered[i - 1]).sum()) if i <= n else m  # noqa: E731
     low = binomial.interval(above(fewest), m, 0.975)[0] if fewest else 0.0
     high = binomial.interval(above(most + 1), m, 0.975)[1]
-    return Membership(attack, share, above(k) / m, (low, high), m, n)
+    p = three_sample.p_value(-three_sample.z(members, others))
+    return Membership(attack, share, above(k) / m, (low, high), m, n, in_order(members, others), p)
+
+
+def in_order(members: Float[Tensor, " m"], others: Float[Tensor, " n"]) -> float:
+    """The share of pairs in which the first is greater, half for a tie."""
+    rising, members = others.double().sort().values, members.double()
+    below, up_to = (torch.searchsorted(rising, members, right=right) for right in (False, True))
+    return float((below + up_to).double().mean()) / (2 * len(others))
 
 
 def counts(n: int, p: float, tail: float) -> tuple[int, int]:

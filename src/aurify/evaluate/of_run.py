@@ -75,9 +75,8 @@ def with_remarks(case: Case, n: int, heeds: tuple[str, bool] | None) -> Case:
     """That fewer samples were made than asked for; and whether the model heeds what leads it, bad news if not."""
     made = len(case.made)
     if made < n != N:
-        few = (
-            f"{made:,} of {n:,} samples asked for were made: no more unseen real ones are there to stand against them."
-        )
+        unseen = min(case.real.most, made)
+        few = f"{made:,} of {n:,} samples asked for were made: {unseen:,} unseen real ones can stand against them."
         case = replace(case, remarks=(*case.remarks, few))
     if heeds is None:
         return case

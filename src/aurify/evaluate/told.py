@@ -15,7 +15,7 @@ def sections(report: Report) -> dict[str, list[str]]:
     verdict = report.verdict
     found = {f"verdict: {verdict.word}": [*verdict.reasons, *verdict.advice]}
     if report.figures:
-        protocol = report.figures[0].protocol
+        protocol = next((f.protocol for f in report.figures if f.protocol.embedder), report.figures[0].protocol)
         found["figures"] = [line(f) for f in report.figures]
         found["protocol"] = [
             f"n = {protocol.n} on each side; reference: {protocol.reference}; intervals hold 95 %",
