@@ -115,7 +115,9 @@ def test_wrong_words_get_the_nearest_right_one(capsys, tmp_path):
     assert "'width'" in refused(capsys, *train, "--set", "widht=8")
     assert "greater than or equal" in refused(capsys, *train, "--set", "width=-3")
     assert "key=value" in refused(capsys, *train, "--set", "width")
-    assert "families for Grid: flow, gan" in refused(capsys, *train, "--family", "transformer")
+    said = refused(capsys, *train, "--family", "transformer")
+    assert "families for Grid: flow, gan" in said and "or --codec pixels" in said
+    assert "'width'" in refused(capsys, *train, "--family", "gan", "--set", "widht=8")
     assert "not both" in refused(capsys, *train, "--minutes", "1")
     for minutes in ("0", "-1", "nan", "inf"):
         assert "--minutes must be above 0" in refused(capsys, "train", data, "--out", run, "--minutes", minutes)

@@ -24,6 +24,17 @@ def test_subfolders_are_labels_and_hidden_files_are_counted(tmp_path):
     assert sorted(source.ignored["hidden"]) == [".x", "3/.y"]
 
 
+def test_a_run_that_lies_among_the_data_is_no_data(tmp_path):
+    inside = {f"runs/first/{name}": b"{}" for name in ("run.json", "data.json", "codec.json")}
+    mine = {"a.png": png(1), "b.png": png(2), "notes/run.json": b"{}", "runs/first/previews/1.png": png(3)}
+    source = open_source(tree(tmp_path, inside | mine))
+    assert {i.name for i in source.items} == {"a.png", "b.png"}
+    assert list(source.ignored["a run of aurify"]) == ["runs/first/"]
+    before = fingerprint(tmp_path)
+    tree(tmp_path, {"runs/first/samples/1.png": png(4)})
+    assert fingerprint(tmp_path) == before
+
+
 def test_split_folders_are_recognised_only_beside_a_training_folder(tmp_path):
     files = {"training/3/x.png": png(1), "val/3/y.png": png(2), "test/4/z.png": png(3)}
     source = open_source(tree(tmp_path / "a", files))

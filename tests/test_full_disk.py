@@ -8,7 +8,7 @@ import pytest
 
 import disk_faults
 import toys
-from aurify import checkpoint
+from aurify import atomic, checkpoint
 from aurify.atomic import NoSpace
 from aurify.board import Board
 from aurify.errors import UserError
@@ -195,3 +195,23 @@ def test_a_stop_that_cannot_be_saved_does_not_say_that_it_was(whole, tmp_path):
             told.append(event)
             os.kill(os.getpid(), 15)
     assert not any("Stopped and saved" in event.text for event in told if isinstance(event, Notice))
+
+
+def test_a_new_checkpoint_takes_the_room_of_older_ones_where_there_is_no_other(whole, tmp_path, monkeypatch):
+    """A disk with room for three checkpoints, more or less."""
+    _, data, _ = whole
+    run = toys.make(data, "transformer", tmp_path / "run", steps=8, save_every=1)
+    sizes, reserve = [], atomic.reserve
+
+    def little(folder, size, what):
+        if what.startswith("save"):
+            sizes.append(size)
+            if len(list(run.checkpoints.glob("step-*"))) > 2:
+                raise NoSpace(f"no room to {what}.")
+        reserve(folder, size, what)
+
+    monkeypatch.setattr(atomic, "reserve", little)
+    told = list(train(run))
+    assert isinstance(told[-1], Done) and not any(isinstance(e, Notice) and e.kind == "no-space" for e in told)
+    kept = sorted(p.name for p in run.checkpoints.iterdir())
+    assert kept[-1] == "step-00000008" and 2 <= len(kept) <= 3

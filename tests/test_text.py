@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from aurify.ancestral import Options, choose
 from aurify.codec import Unreadable
 from aurify.codecs.text import Config, Text
 from aurify.errors import UserError
@@ -350,3 +351,19 @@ def test_fingerprints_are_256_bits_of_which_a_text_sets_half():
 def test_examples_speak_two_languages_and_repeat_for_a_seed():
     assert Text.examples(6, 0) == Text.examples(6, 0) != Text.examples(6, 1)
     assert any(c > "\u4e00" for c in "".join(Text.examples(2, 0)))
+
+
+def test_samples_never_hold_the_symbol_of_what_was_never_met():
+    """Whatever a model makes of it; where the text itself has the replacement character, they may."""
+    plain, marked = Text(), Text()
+    texts = ["the wind and the sea", "a bird sees the moon"] * 5
+    plain.fit(texts)
+    marked.fit([*texts, "the \ufffd sea"])
+    assert plain.decode(torch.tensor([plain.spec.unseen])) == "\ufffd" and marked.spec.unseen is None
+    logits = torch.zeros(400, plain.spec.vocab).index_fill(1, torch.tensor([plain.spec.unseen]), 5.0)
+    u = torch.rand(400, generator=torch.Generator().manual_seed(0))
+    drawn = choose(logits, u, Options(), plain.spec.unseen)
+    assert (drawn != plain.spec.unseen).all() and len(drawn.unique()) > 10
+    assert (choose(logits, u, Options(temperature=0), plain.spec.unseen) != plain.spec.unseen).all()
+    again = Text()
+    assert again.restore(json.loads(json.dumps(plain.state))) == plain.spec

@@ -59,7 +59,7 @@ def columns(
             logits = free + options.guidance * (asked - free)
         if barred is not None:
             logits = logits + barred[len(made)].to(logits)
-        column = choose(logits, u[:, t % BLOCK], options)
+        column = choose(logits, u[:, t % BLOCK], options, spec.unseen)
         if end is not None:
             column = torch.where(ended, end, column)
             ended = ended | (column == end)
@@ -105,8 +105,10 @@ def barrier(spec: Tokens) -> Tensor | None:
     return torch.zeros(impossible.shape).masked_fill(impossible, -torch.inf)
 
 
-def choose(logits: Tensor, u: Tensor, options: Any) -> Tensor:
-    """One symbol a row, (B,): the first whose cumulative probability exceeds u."""
+def choose(logits: Tensor, u: Tensor, options: Any, never: int | None = None) -> Tensor:
+    """One symbol a row, (B,), but not `never`: the first whose cumulative probability exceeds u."""
+    if never is not None:
+        logits = torch.where(torch.arange(logits.shape[-1], device=logits.device) == never, -torch.inf, logits)
     if options.temperature == 0:
         return logits.argmax(-1)
     logits = logits / options.temperature

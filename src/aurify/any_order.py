@@ -47,7 +47,7 @@ def ranks(v: Tensor, among: Tensor) -> Tensor:
     return order.masked_fill(~among, v.shape[1])
 
 
-def filled(tell: Tell, x: Tensor, m: Tensor, rng: Rng, options: Any) -> Tensor:
+def filled(tell: Tell, x: Tensor, m: Tensor, rng: Rng, options: Any, never: int | None = None) -> Tensor:
     """x with its hidden places filled in an order of chance, over options.steps; where these are fewer than the hidden
     places, those of one step do not see each other, and samples no longer follow p.
 
@@ -63,6 +63,6 @@ def filled(tell: Tell, x: Tensor, m: Tensor, rng: Rng, options: Any) -> Tensor:
         if len(logits) > len(x):
             asked, free = logits.chunk(2)
             logits = torch.where(asked.isfinite(), free + options.guidance * (asked - free), asked)
-        chosen = choose(logits.flatten(0, 1), u.flatten(), options).view(x.shape)
+        chosen = choose(logits.flatten(0, 1), u.flatten(), options, never).view(x.shape)
         x = torch.where(hidden & (turn == t), chosen, x)
     return x

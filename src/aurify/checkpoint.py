@@ -262,7 +262,7 @@ def chosen(folder: Path, which: str, only: Collection[str] | None = None) -> Loa
     """
     loaded, damaged = newest(folder, only)
     if loaded and damaged:
-        log.warning("aurify: warning: %s; step %d is taken instead", damaged[0], loaded.step)
+        log.warning("aurify: warning: step %d is taken instead, for %s", loaded.step, damaged[0])
     if loaded is None or which == "last":
         return loaded
     best = loaded.state.get("quality", {}).get("best_step", loaded.step)
@@ -303,10 +303,10 @@ def clean(folder: Path) -> list[Path]:
     return removed
 
 
-def thin(folder: Path, keep: int = KEEP, also: int = 0) -> list[Path]:
+def thin(folder: Path, keep: int = KEEP, also: int = 0, shares: tuple[float, ...] = SHARES) -> list[Path]:
     """Remove old checkpoints, once the newest has been read back and verified; returns those removed.
 
-    The last `keep` stay, that of step `also`, and of the older ones those nearest to 1/4, 1/2 and 3/4 of the newest.
+    The last `keep` stay, that of step `also`, and of the older ones those nearest to these shares of the newest.
 
     Raises:
         Damaged: the newest does not verify; nothing is removed.
@@ -317,7 +317,7 @@ def thin(folder: Path, keep: int = KEEP, also: int = 0) -> list[Path]:
         return []
     step = verify(paths[0])
     stay, older = {p for i, p in enumerate(paths) if i < keep or _step(p) == also}, paths[keep:]
-    for share in SHARES:
+    for share in shares:
         stay.add(min(older, key=lambda p: abs(_step(p) - share * step)))
     removed = [p for p in older if p not in stay]
     with atomic.explained(folder, "remove old checkpoints"):

@@ -162,6 +162,16 @@ def check(name: str, codec: str, spec: Spec) -> type[Family]:
     if not isinstance(spec, family.kind):
         raise UserError(
             f"codec {codec!r} gives {type(spec).__name__} but family {name!r} needs {family.kind.__name__}; "
-            f"families for {type(spec).__name__}: {', '.join(for_spec(spec))}"
+            f"families for {type(spec).__name__}: {', '.join(for_spec(spec))}{others(codec, family)}"
         )
     return family
+
+
+def others(name: str, family: type[Family]) -> str:
+    """Codecs that read the same files and give what the family needs, for a message."""
+    from aurify import codec
+
+    kinds = {other: codec.load(other) for other in codec.names()}
+    same = set(kinds[name].suffixes) if name in kinds else set()
+    able = [other for other, kind in kinds.items() if kind.gives is family.kind and same & set(kind.suffixes)]
+    return f"; or --codec {' or '.join(able)}" if able else ""

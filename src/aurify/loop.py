@@ -306,9 +306,15 @@ class Loop:
     def keep(self, last: bool) -> Event:
         folder, step = self.run.checkpoints, self.state.step
         tensors, facts = snapshot(self.state)
+        facts, best = facts | {"events": self.writer.size()}, self.state.quality.best_step
         try:
-            path = checkpoint.save(folder, step, tensors, facts | {"events": self.writer.size()})
-            checkpoint.thin(folder, also=self.state.quality.best_step)
+            try:
+                path = checkpoint.save(folder, step, tensors, facts)
+            except NoSpace:  # better without the older ones than without this one
+                if not checkpoint.thin(folder, keep=1, also=best, shares=()):
+                    raise
+                path = checkpoint.save(folder, step, tensors, facts)
+            checkpoint.thin(folder, also=best)
         except NoSpace as error:
             if last:
                 raise NoSpace(f"{error} The last checkpoint is kept; then: aurify resume {self.run.path}") from error

@@ -26,7 +26,7 @@ CHANNELS: dict[str, int] = {"grey": 1, "rgb": 3, "rgba": 4}
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 SHOWN = 32  # places of a side: an overview enlarges smaller samples
-MAX_PIXELS = 32_000_000
+MAX_PIXELS = 128_000_000
 
 
 def parse_size(value: Any) -> Any:
@@ -52,7 +52,7 @@ def read(data: bytes) -> Picture:
     """One file's first picture, upright (EXIF), as an array.
 
     Raises:
-        Unreadable: no known picture format, damaged, or more than 32 megapixels (seen before anything is unpacked).
+        Unreadable: no known picture format, damaged, or more than MAX_PIXELS (seen before anything is unpacked).
     """
     if not data:
         raise Unreadable("empty file")
@@ -67,7 +67,7 @@ def read(data: bytes) -> Picture:
         except Unreadable:
             raise
         except Pillow.DecompressionBombError:
-            raise Unreadable(f"more than {MAX_PIXELS // 10**6} megapixels") from None
+            raise Unreadable(f"more than {MAX_PIXELS // 10**6} megapixels; make it smaller") from None
         except UnidentifiedImageError:
             raise Unreadable("not a picture, or its header is damaged") from None
         except Exception:  # decoders meet damage with errors of every kind

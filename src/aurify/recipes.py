@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aurify import codec, device, family, loop, plan, spec
+from pydantic import BaseModel
+
+from aurify import atomic, codec, device, family, loop, plan, spec
 from aurify.bench import benched
 from aurify.data.source import open_source
 from aurify.data.store import Store, open_or_build
 from aurify.errors import UserError
 from aurify.events import Event
+from aurify.family import Family
 from aurify.parallel import group
 from aurify.plan import Plan
 from aurify.run import Card, DataCard, Run, refuse_existing
@@ -85,8 +88,7 @@ def prepare(wish: Wish, say: Callable[[str], None] = lambda _: None) -> tuple[Ru
         refuse_existing(Path(wish.out))
     if wish.minutes is not None and not 0 < wish.minutes < math.inf:
         raise UserError("--minutes must be above 0, and a number")
-    if wish.family:
-        family.load(wish.family)  # a typo is told before anything is read
+    refuse_settings(wish)
     store_arguments = {"codec_name": wish.codec, "config": codec_settings(wish), "columns": wish.columns}
     store = open_or_build(wish.data, **store_arguments, progress=counted("reading", say))
     for note in store.notes:
@@ -96,8 +98,7 @@ def prepare(wish: Wish, say: Callable[[str], None] = lambda _: None) -> tuple[Ru
     kind = family.check(name, store.codec_name, store.spec)
     if store.text is not None and not kind.reads_text:
         say(f"family {name} does not use the texts that the samples come with; {readers(store.spec)}")
-    owners = {"family": kind.Config, "training": TrainConfig, "codec": type(store.codec).Config}
-    settings = share_out(wish.settings, owners)
+    settings = share_out(wish.settings, owners(kind, store.codec_name))
     steps = {} if wish.steps is None else {"steps": wish.steps}
     fixed = make(TrainConfig, {"seed": wish.seed, **settings["training"], **steps})
     settings["training"] = fixed.model_dump(exclude_unset=True)
@@ -106,8 +107,27 @@ def prepare(wish: Wish, say: Callable[[str], None] = lambda _: None) -> tuple[Ru
         made = plan.make_plan(bench, minutes, say)
     if minutes is None and made.seconds > LONG:
         say("these --steps take long at the size that so many are worth; --minutes chooses a size that suits the time")
+    if made.disk > atomic.free(wish.folder):
+        say("the disk has less room than predicted: all but the newest checkpoints will be removed where it is full")
     run = make_run(Wish(**{**wish.__dict__, "family": name}), store, made, store_arguments)
     return run, made
+
+
+def owners(kind: type[Family], codec_name: str) -> dict[str, type[BaseModel]]:
+    """Whose settings a wish may hold."""
+    return {"family": kind.Config, "training": TrainConfig, "codec": codec.load(codec_name).Config}
+
+
+def refuse_settings(wish: Wish) -> None:
+    """Raises UserError for a family or settings that cannot be, before anything is read: that may take long."""
+    if wish.family is None:
+        return
+    kind = family.load(wish.family)
+    if wish.settings:
+        name = wish.codec or open_source(wish.data, columns=wish.columns).codec
+        settings = share_out(wish.settings, owners(kind, name))
+        make(TrainConfig, settings["training"])
+        make(kind.Config, settings["family"])
 
 
 def readers(spec: Spec) -> str:

@@ -184,6 +184,8 @@ class Run:
         """The encoded data: opened, or built again from the source. Raises UserError if the data has changed."""
         from aurify.data.store import open_or_build
 
+        if not Path(self.data.source).exists():
+            raise UserError(f"what this run learned from is not at {self.data.source} any more; put it or a link there")
         with self.understood():
             asked = inspect.signature(open_or_build).bind(self.data.source, **self.data.store)
         store = open_or_build(*asked.args, **asked.kwargs)
@@ -269,5 +271,7 @@ def read_object(path: Path) -> dict[str, Any]:
 def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: this is no whole run; take it from a copy, or train anew") from None
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
+        raise UserError(f"{path} is damaged ({error}); take it from a copy, or train anew") from error

@@ -62,6 +62,7 @@ class Tokens:
             has exactly `length` symbols (rows, pictures).
         stream: samples are windows of an endless text; `end` inside a window closes nothing.
         sizes: the alphabet of each position, where they differ (tables).
+        unseen: a symbol that training data never has and no sample may have: it stands for what was never met.
     """
 
     length: int
@@ -69,6 +70,7 @@ class Tokens:
     end: int | None = None
     stream: bool = False
     sizes: tuple[int, ...] | None = None
+    unseen: int | None = None
 
     @property
     def variable(self) -> bool:

@@ -86,9 +86,9 @@ class Text(Codec[str]):
         learned = _characters(counts, self.config.vocab) if unit == "characters" else _byte_pairs(texts, self.config)
         self._learn(learned)
         stream, length, note = self._lay_out(texts)
-        vocab = len(self.symbols) + 1
-        self.notes = (_unit_note(learned, len(counts), vocab), note)
-        self.spec = Tokens(length, vocab, end=vocab - 1, stream=stream)  # pyright: ignore[reportIncompatibleVariableOverride]
+        end, unseen = len(self.symbols), None if UNKNOWN in counts else self.unknown
+        self.notes = (_unit_note(learned, len(counts), end + 1), note)
+        self.spec = Tokens(length, end + 1, end, stream, unseen=unseen)  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.spec
 
     def read(self, data: bytes) -> str:
@@ -280,7 +280,7 @@ def _symbol_bytes(tokenizer: Tokenizer) -> list[bytes]:
 
 def _unit_note(learned: dict[str, Any], distinct: int, vocab: int) -> str:
     if learned["unit"] == "bytes":
-        return f"The text has {distinct} distinct characters; a symbol is a frequent string of bytes, {vocab} in all."
+        return f"The text has {distinct} characters; a symbol is a frequent string of bytes, {vocab} in all."
     rest = "others are spelt in bytes" if learned["byte_symbols"] else f"one never met becomes {UNKNOWN}"
     return f"A symbol is a character: {vocab} in all for {distinct} distinct ones; {rest}."
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from aurify.errors import UserError
 
 CLUTTER = {"__macosx", "thumbs.db", "desktop.ini"}
+RUN = {"run.json", "data.json", "codec.json"}  # what a training leaves in its folder, which may lie among the data
 
 
 class File(NamedTuple):
@@ -48,8 +49,12 @@ def walk(root: Path) -> Listing:
     while todo:
         folder, prefix = todo.pop()
         try:
-            with os.scandir(folder) as entries:
-                todo.extend(_sort_out(entries, prefix, files, ignored, seen))
+            with os.scandir(folder) as found:
+                entries = list(found)
+            if prefix and {entry.name for entry in entries} >= RUN:
+                ignored.setdefault("a run of aurify", []).append(prefix)
+                continue
+            todo.extend(_sort_out(entries, prefix, files, ignored, seen))
         except OSError as error:
             if not prefix:
                 raise UserError(f"cannot read the folder {root}: {error.strerror}; check its permissions") from None

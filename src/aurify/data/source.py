@@ -200,6 +200,8 @@ def _of_table(path: Path, suffix: str, asked: str | None, columns: Columns | Non
     if asked in own or (own and not asked and table.sample_in(roles) is None):
         return _of_rows(path, rows, asked, own[0], columns)
     items, bad = table.items(rows, roles, path.parent)
+    if not rows.numbers:
+        raise UserError(f"{path} has no rows below its head; add some")
     if not items and not bad:
         raise UserError(
             f"{path} has the columns {', '.join(rows.columns) or 'none'}; it needs a column text, or file_name, "

@@ -105,10 +105,10 @@ def _csv(text: str, delimiter: str, name: str) -> Table:
                     numbers.append(number)
     except csv.Error as error:
         raise UserError(f"{name} is no valid table (line {reader.line_num}: {error})") from None
-    if not header or len(set(header)) < len(header):
-        raise UserError(
-            f"the first line of {name} must name its columns, each once; it reads {', '.join(header or [])!r}"
-        )
+    if not header:
+        raise UserError(f"{name} is empty; its first line must name its columns")
+    if len(set(header)) < len(header):
+        raise UserError(f"the first line of {name} must name its columns, each once; it reads {', '.join(header)!r}")
     columns = zip(*rows, strict=True) if rows else [()] * len(header)
     return Table(dict(zip(header, columns, strict=True)), numbers, bad)
 

@@ -195,7 +195,7 @@ class MaskGit(Family):
         for t in range(1, steps + 1):
             u, v = rng.uniform(L).to(seen.device), rng.uniform(L).to(seen.device)
             logits = self.guided(seen, extra, n, options)
-            drawn = choose(logits.flatten(0, 1), u.flatten(), options).view(n, L)
+            drawn = choose(logits.flatten(0, 1), u.flatten(), options, self.spec.unseen).view(n, L)
             done = t / steps
             left = math.floor(N * (math.cos(math.pi / 2 * done) if options.schedule == "cosine" else 1 - done))
             todo = (seen < 0) & ours

@@ -254,7 +254,9 @@ class Transformer(Family):
                 logits = free + options.guidance * (asked - free)
             sizes = torch.arange(L + 1, device=self.device)
             m = choose(logits.masked_fill((sizes < len(given)) | (sizes > total), -torch.inf), u, options)
-        x = any_order.filled(partial(self.tell, extra, looks, times=rows // rng.n), x, m, rng, options)
+        x = any_order.filled(
+            partial(self.tell, extra, looks, times=rows // rng.n), x, m, rng, options, self.spec.unseen
+        )
         return torch.where(any_order.there(x, m), x, spec.end or 0)[:, :total]
 
     def room(self, options: Options) -> int:

@@ -25,6 +25,7 @@ Layer = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
 CONV = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 SLOPE = 0.2  # of the leaky ReLU
 BASE = 4  # no axis of the lowest level is longer
+FINE = 8  # channels at full size, where a filter sees places side by side that folding takes apart
 
 
 def pyramid(size: tuple[int, ...], patch: int) -> list[tuple[int, ...]]:
@@ -68,7 +69,9 @@ class Generator(nn.Module):
         self.base = he(nn.Linear(latent * (2 if vector else 1), ws[-1] * math.prod(self.sizes[-1])), gain=1.0)
         self.levels = nn.ModuleList(nn.Sequential(*(Block(ndim, w, blocks) for _ in range(depth))) for w in ws)
         self.thin = nn.ModuleList(he(conv(ndim, below, w, 1), gain=1.0) for w, below in pairwise(ws))
-        self.head = he(conv(ndim, ws[0], channels * patch**ndim), gain=1.0)
+        folded = patch > 1 and ndim > 0
+        self.head = he(conv(ndim, ws[0], FINE * patch**ndim, 1) if folded else conv(ndim, ws[0], channels), gain=1.0)
+        self.fine = he(conv(ndim, FINE, channels), gain=1.0) if folded else None
 
     def forward(self, z: Float[Tensor, "B Z"], vector: Float[Tensor, "B K"] | None) -> Float[Tensor, "B C *grid"]:
         if self.label is not None:
@@ -79,7 +82,9 @@ class Generator(nn.Module):
             h = self.levels[i](h)
             if i:
                 h = resize(self.thin[i - 1](h), self.sizes[i - 1])
-        h = unfold(self.head(F.leaky_relu(h, SLOPE)), self.patch)
+        h = self.head(F.leaky_relu(h, SLOPE))
+        if self.fine is not None:
+            h = self.fine(F.leaky_relu(unfold(h, self.patch), SLOPE))
         return h[(..., *(slice(0, n) for n in self.size))]
 
 
@@ -95,7 +100,9 @@ class Discriminator(nn.Module):
         self.sizes = pyramid(size, patch)
         ws = widths(width, len(self.sizes))
         blocks, features = depth * len(ws), ws[-1]
-        self.stem = he(conv(ndim, channels * patch**ndim, ws[0]), gain=1.0)
+        folded = patch > 1 and ndim > 0
+        self.fine = he(conv(ndim, channels, FINE), gain=1.0) if folded else None
+        self.stem = he(conv(ndim, FINE * patch**ndim, ws[0], 1) if folded else conv(ndim, channels, ws[0]), gain=1.0)
         self.levels = nn.ModuleList(nn.Sequential(*(Block(ndim, w, blocks) for _ in range(depth))) for w in ws)
         self.wide = nn.ModuleList(he(conv(ndim, w, below, 1), gain=1.0) for w, below in pairwise(ws))
         self.phi = he(nn.Linear(ws[-1] * math.prod(self.sizes[-1]), features))
@@ -103,7 +110,8 @@ class Discriminator(nn.Module):
         self.label = he(nn.Linear(vector, features, bias=False), gain=1.0 / math.sqrt(features)) if vector else None
 
     def forward(self, x: Float[Tensor, "B C *grid"], vector: Float[Tensor, "B K"] | None) -> Float[Tensor, " B"]:
-        h = self.stem(fold(padded(x, self.patch), self.patch))
+        h = padded(x, self.patch)
+        h = self.stem(h if self.fine is None else fold(F.leaky_relu(self.fine(h), SLOPE), self.patch))
         for i, level in enumerate(self.levels):
             if i:
                 h = self.wide[i - 1](shrink(h, self.sizes[i]))

@@ -1,0 +1,5 @@
+"""`python -m aurify`: the command line."""
+
+from aurify.cli import main
+
+main()
