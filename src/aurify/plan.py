@@ -86,7 +86,10 @@ def make_plan(bench: Bench, minutes: float | None, say: Say = lambda _: None) ->
     if loop.config.compiled:
         device.compile_networks(loop.state.family)
     say("measuring the chosen size")
+    device.forget_peak_memory()
     costs = measured(bench, loop, seconds=0.015 * budget if budget else 0.5)
+    if loop.device.type == "cpu":  # everything that a training does was done: steps, held-out figures, previews, saving
+        memory = device.peak_memory()
     calibration = time.perf_counter() - began
     left = 0.98 * budget - calibration if budget else None
     training = choose_steps(bench, loop.config.model_dump() | mode, costs, left)
