@@ -10,7 +10,7 @@ import torch
 from aurify.cli import app
 from aurify.codec import Unreadable
 from aurify.codecs.table import Config, Table
-from aurify.data.columns import OTHER, Category, Number, missing, moment, number
+from aurify.data.columns import OTHER, Category, Number, column_from, missing, moment, number, pointed
 from aurify.data.report import check
 from aurify.data.source import open_source
 from aurify.data.store import open_or_build
@@ -307,3 +307,18 @@ def test_the_plain_baseline_of_a_table_draws_whole_columns():
     (made,) = plain(train, 200, 0, codec.parts).values()
     whole = {tuple(row) for part in [train.grid[:, :4]] for row in part.tolist()}
     assert codec.parts[0] == 4 and {tuple(row) for row in made.grid[:, :4].tolist()} <= whole
+
+
+def test_numbers_with_a_decimal_comma_are_numbers_and_come_back_so():
+    rng = np.random.default_rng(0)
+    prices = [f"{v:,.2f}".translate(str.maketrans(",.", ".,")) for v in rng.lognormal(6, 1.5, 300)]
+    assert any("." in p for p in prices)
+    codec = fitted(rows_of(price=prices, thousands=[f"{1 + i % 9},500" for i in range(300)]))
+    (price, thousands) = codec.columns
+    assert isinstance(price, Number) and price.form == "comma" and price.decimals == 2
+    assert not isinstance(thousands, Number)  # a thousand or a one with three decimals: nobody can tell
+    for cell in prices[:50]:
+        made = price.decode(price.encode(cell), 0.5)
+        assert pointed(made) is not None and price.encode(made) == price.encode(cell)
+    assert price.value("1.234,50") == 1234.5 and price.value("-3,7") == -3.7
+    assert column_from(json.loads(json.dumps(price.state))) == price

@@ -14,7 +14,7 @@ import re
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cached_property
 from typing import Any, Literal
@@ -35,7 +35,9 @@ NUMBER = re.compile(r"[+-]?(?!0\d)(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")  # 007 is a
 DATE = re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d{1,6})?)?)?")
 EPOCH = datetime.datetime(1970, 1, 1)
 
-Form = Literal["number", "date", "time", "minute"]  # minute: a time of day without seconds
+COMMA = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|(?!0\d)\d+)(,\d+)?")  # 1.234,5 as half of Europe writes it
+
+Form = Literal["number", "comma", "date", "time", "minute"]  # comma: a decimal one; minute: a time without seconds
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,12 @@ def number(cell: Any) -> float | None:
     if isinstance(cell, int | float | Decimal) and math.isfinite(cell):
         return float(cell)
     return None
+
+
+def pointed(cell: Any) -> str | None:
+    """A number with a decimal comma as one with a point, None where it is none: 1.234,5 is 1234.5."""
+    text = cell.strip() if isinstance(cell, str) else ""
+    return text.replace(".", "").replace(",", ".") if COMMA.fullmatch(text) else None
 
 
 def moment(cell: Any) -> tuple[float, Form] | None:
@@ -174,8 +182,8 @@ class Number:
 
     def value(self, cell: Any) -> float:
         """Raises Unreadable for what is no such number or date."""
-        found = number(cell)
-        if self.form != "number":
+        found = number(pointed(cell) or cell if self.form == "comma" else cell)
+        if self.form not in ("number", "comma"):
             at = moment(cell)
             found = at[0] if at and at[1] == self.kind else None
         if found is None:
@@ -185,7 +193,7 @@ class Number:
 
     @property
     def kind(self) -> str:
-        return "time" if self.form == "minute" else self.form
+        return {"minute": "time", "comma": "number"}.get(self.form, self.form)
 
     def encode(self, cell: Any) -> int:
         if not missing(cell):
@@ -211,6 +219,8 @@ class Number:
             return (EPOCH + datetime.timedelta(minutes=round(value / 60))).isoformat(" ", "minutes")
         if self.form == "time":
             return (EPOCH + datetime.timedelta(seconds=round(value))).isoformat(" ")
+        if self.form == "comma":
+            return f"{value:.{self.decimals or 0}f}".replace(".", ",")
         if self.decimals is None:
             return float(value)
         return round(value) if self.decimals == 0 else round(float(value), self.decimals)
@@ -266,6 +276,11 @@ def column_of(name: str, cells: Sequence[Any], rules: Rules, kept: bool) -> Colu
     numbers = [number(cell) for cell in present]
     if None not in numbers:
         return _numbers(name, present, np.array(numbers, float), gaps, rules, kept)
+    parted = [pointed(cell) for cell in present]
+    tails = {len(text.partition(".")[2]) for text in parted if text and "." in text}
+    if None not in parted and tails - {3}:  # 1,234 and nothing else may be a thousand
+        made = _numbers(name, parted, np.array(list(map(number, parted)), float), gaps, rules, kept)
+        return made if isinstance(made, str) else replace(made, form="comma")
     moments = [moment(cell) for cell in present]
     forms = {at[1] if at else None for at in moments}
     if len(forms) == 1 and None not in forms:
@@ -278,7 +293,7 @@ def column_of(name: str, cells: Sequence[Any], rules: Rules, kept: bool) -> Colu
 
 def _numbers(
     name: str, present: list[Any], values: Float[np.ndarray, " n"], gaps: bool, rules: Rules, kept: bool
-) -> Column | str:
+) -> Number | str:
     n, distinct = len(values), np.unique(values)
     whole = bool((values == values.round()).all())
     if not kept and whole and 20 <= n == len(distinct) and distinct[-1] - distinct[0] < DENSE * n:
