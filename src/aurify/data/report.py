@@ -100,7 +100,7 @@ class DataReport:
         for kind, groups in (("exact", self.copies), ("near", self.near)):
             if groups:
                 extra = sum(len(g) - 1 for g in groups)
-                yield f"{extra:,} {kind} in {len(groups):,} groups, such as {_some(groups[0])}"
+                yield f"{extra:,} {kind} in {len(groups):,} group{'s' * (len(groups) > 1)}, such as {_some(groups[0])}"
         for names, labels in self.conflicts[:SHOWN]:
             yield f"equal under unlike labels: {_some(names)} ({', '.join(labels)})"
         yield from self._more(self.conflicts, SHOWN, "conflict")
@@ -166,10 +166,17 @@ def report(source: Source, found: Scan, fraction: float = 0.1) -> DataReport:
         ignored=source.ignored,
         licences=source.licences,
         dropped=dropped(source, found) | division.dropped,
-        notes=(*source.notes, *division.notes, *_of_editions(found, near)),
+        notes=(*source.notes, *division.notes, *_of_editions(found, near), *_of_few_texts(found, fraction)),
         warnings=tuple(_warnings(source, found, labels, conflicts)),
         lacking=enough.lacking(found),
     )
+
+
+def _of_few_texts(found: Scan, fraction: float) -> list[str]:
+    """How texts are divided that are one stream."""
+    from aurify.data.encoding import few_texts  # late: it sorts labels as reports do
+
+    return [f"learned as one stream, of every text the last {fraction:.0%} are held out"] if few_texts(found) else []
 
 
 def dropped(source: Source, found: Scan) -> dict[str, int]:
