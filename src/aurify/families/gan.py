@@ -247,9 +247,7 @@ class Gan(Family):
     def presets(cls, spec: Grid) -> list[Preset]:
         """Widths upwards; large grids are folded so that the first level has at most 16 places a side (waves 1024).
 
-        A slope is a sum over places, so its penalty grows with them (Karras et al. 2020, "Training Generative
-        Adversarial Networks with Limited Data", Appendix C). Rows want a weaker one: between the modes of a few numbers
-        the discriminator must be steep.
+        Rows want a weaker penalty: between the modes of a few numbers the discriminator must be steep.
         """
         if max(spec.size, default=0) < 8:
             rows = [(48, 2, 128, 0), (96, 2, 256, 300_000), (256, 3, 256, 3_000_000), (512, 4, 512, 30_000_000)]
@@ -263,8 +261,7 @@ class Gan(Family):
             (96, 2, 128, 8_000_000),
             (192, 2, 256, 50_000_000),
         ]
-        shared = {"patch": patch, "lazy": 4, "gamma": round(max(0.1, math.prod(spec.size) / 8000), 2)}
-        return [Preset(Config(width=w, depth=d, **shared), batch=b, samples=n) for w, d, b, n in grids]
+        return [Preset(Config(width=w, depth=d, patch=patch, lazy=4), batch=b, samples=n) for w, d, b, n in grids]
 
     @classmethod
     def for_data(cls, spec: Grid, samples: int) -> dict[str, Any]:
