@@ -32,7 +32,11 @@ def run_demo(name: str, minutes: float | None, out: str, screen: Any) -> Run | N
     last = screen.follow(loop.train(run))
     if not isinstance(last, Done):
         return None
-    took = f"training took {last.seconds:.0f} s of {run.card.plan['seconds']:.0f} predicted"
+    plan, held = run.card.plan, peak_memory() / 2**20
+    took = (
+        f"training took {last.seconds:.0f} s of {plan['seconds']:.0f} predicted, {held:.0f} MiB of "
+        f"{plan['memory'] / 2**20:.0f}"
+    )
     overview = show_samples(run, screen)
     figures = measure(run, screen) if isinstance(run.spec, Grid) and run.cond.width else None
     screen.json({"run": str(run.path), "overview": str(overview), "figures": figures})
@@ -40,7 +44,7 @@ def run_demo(name: str, minutes: float | None, out: str, screen: Any) -> Run | N
     screen.lines(
         "done",
         [
-            f"{took}; peak memory {peak_memory() / 2**20:.0f} MiB",
+            f"{took}; with the judge {peak_memory() / 2**20:.0f} MiB",
             f"the run        {run.path}  (run.json, checkpoints, events, previews)",
             f"the samples    {overview}",
             f"more of them   .venv/bin/aurify sample {run.path} -n 16{label} --out my-samples",
