@@ -88,8 +88,11 @@ def prepare(wish: Wish, say: Callable[[str], None] = lambda _: None) -> tuple[Ru
         refuse_existing(Path(wish.out))
     if wish.minutes is not None and not 0 < wish.minutes < math.inf:
         raise UserError("--minutes must be above 0, and a number")
-    refuse_settings(wish)
-    store_arguments = {"codec_name": wish.codec, "config": codec_settings(wish), "columns": wish.columns}
+    if wish.family:
+        family.load(wish.family)  # a typo is told before anything is read
+    named = wish.codec or (open_source(wish.data, columns=wish.columns).codec if wish.settings else "")
+    refuse_settings(wish, named)
+    store_arguments = {"codec_name": wish.codec, "config": codec_settings(wish, named), "columns": wish.columns}
     store = open_or_build(wish.data, **store_arguments, progress=counted("reading", say))
     for note in store.notes:
         say(note)
@@ -118,14 +121,13 @@ def owners(kind: type[Family], codec_name: str) -> dict[str, type[BaseModel]]:
     return {"family": kind.Config, "training": TrainConfig, "codec": codec.load(codec_name).Config}
 
 
-def refuse_settings(wish: Wish) -> None:
+def refuse_settings(wish: Wish, codec_name: str) -> None:
     """Raises UserError for a family or settings that cannot be, before anything is read: that may take long."""
     if wish.family is None:
         return
     kind = family.load(wish.family)
     if wish.settings:
-        name = wish.codec or open_source(wish.data, columns=wish.columns).codec
-        settings = share_out(wish.settings, owners(kind, name))
+        settings = share_out(wish.settings, owners(kind, codec_name))
         make(TrainConfig, settings["training"])
         make(kind.Config, settings["family"])
 
@@ -153,12 +155,11 @@ def counted(doing: str, say: Callable[[str], None], every: float = 2.0) -> Calla
     return tell
 
 
-def codec_settings(wish: Wish) -> dict[str, Any]:
-    """The settings that some codec has a field for."""
+def codec_settings(wish: Wish, codec_name: str) -> dict[str, Any]:
+    """The settings that this codec has a field for."""
     if not wish.settings:
         return {}
-    name = wish.codec or open_source(wish.data, columns=wish.columns).codec
-    fields = codec.load(name).Config.model_fields
+    fields = codec.load(codec_name).Config.model_fields
     named = {k.removeprefix("codec."): v for k, v in wish.settings.items() if k.startswith("codec.") or k in fields}
     return {k: v for k, v in named.items() if k in fields}
 

@@ -128,6 +128,11 @@ def alarm(scores: Float[Tensor, " m"], held: Float[Tensor, " n"]) -> Alarm:
     )
 
 
+def against(columns: Float[Tensor, "m c"], held: Float[Tensor, "n c"], native: int) -> Alarm:
+    """Judges columns by those of held-out samples, of which the first `native` are of native space."""
+    return alarm(Unit.of(held, native).score(columns), apart(held, native))
+
+
 def far_limit(held: Float[Tensor, " n"], m: int) -> float:
     """The score that the greatest of m fresh samples exceeds with probability `FAR`."""
     n = len(held)

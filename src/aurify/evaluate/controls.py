@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from aurify.evaluate import binomial
-from aurify.evaluate.alarm import Alarm, Unit, alarm, apart
+from aurify.evaluate.alarm import Alarm, against
 from aurify.evaluate.nearest_pictures import reach
 from aurify.evaluate.samples import Samples
 from aurify.evaluate.shift import shifted, turned
@@ -90,8 +90,7 @@ def fresh(columns: Float[Tensor, "n c"], native: int, seed: int) -> tuple[tuple[
         return (0, 0), False
     told: list[Alarm] = []
     for ours, theirs in (halves, halves[::-1]):
-        unit = Unit.of(columns[theirs], native)
-        told.append(alarm(unit.score(columns[ours]), apart(columns[theirs], native)))
+        told.append(against(columns[ours], columns[theirs], native))
     return (sum(a.flagged for a in told), len(columns)), any(a.rings for a in told)
 
 

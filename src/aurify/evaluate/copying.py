@@ -15,7 +15,7 @@ from torch import Tensor
 
 from aurify.errors import UserError
 from aurify.evaluate import binomial, controls, nearest, three_sample
-from aurify.evaluate.alarm import Alarm, Unit, alarm, apart
+from aurify.evaluate.alarm import Alarm, Unit, against, alarm, apart
 from aurify.evaluate.controls import Controls
 from aurify.evaluate.nearest import Looked
 from aurify.evaluate.nearest_pictures import Pictures
@@ -213,8 +213,7 @@ def overlap(train: Samples, held: Samples, theirs: Looked, seed: int) -> Alarm |
     if not n:
         return None
     usual = searcher(train.take(order[n:]), held).look(train.take(order[:n])).columns
-    unit = Unit.of(usual, usual.shape[1])
-    return alarm(unit.score(theirs.columns), apart(usual, usual.shape[1]))
+    return against(theirs.columns, usual, usual.shape[1])
 
 
 def nearer(native: Looked, features: Looked | None, by_features: Bool[Tensor, " n"]) -> Int[Tensor, " n"]:

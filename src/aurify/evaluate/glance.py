@@ -7,7 +7,7 @@ there are several, so only what chance brings once in a thousand runs is said.
 from functools import cached_property
 
 from aurify.evaluate import sources
-from aurify.evaluate.alarm import Alarm, Unit, alarm, apart
+from aurify.evaluate.alarm import Alarm, against
 from aurify.evaluate.copying import searcher
 from aurify.evaluate.nearest import Looked
 from aurify.evaluate.nearest_pictures import Pictures
@@ -41,9 +41,7 @@ class Glance:
         if self.known is None:
             return None
         space, theirs = self.known
-        native = theirs.columns.shape[1]
-        scores = Unit.of(theirs.columns, native).score(space.look(made).columns)
-        return alarm(scores, apart(theirs.columns, native))
+        return against(space.look(made).columns, theirs.columns, theirs.columns.shape[1])
 
 
 def warning(found: Alarm, step: int) -> str | None:

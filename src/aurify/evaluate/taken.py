@@ -4,7 +4,7 @@ The search and the alarm are those of copying, with the reference in the trainin
 as those that say how near is too near.
 """
 
-from aurify.evaluate.alarm import Unit, alarm, apart
+from aurify.evaluate.alarm import against
 from aurify.evaluate.copying import searcher
 from aurify.evaluate.samples import Samples
 from aurify.evaluate.sources import Real, spread
@@ -19,8 +19,7 @@ def from_the_reference(made: Samples, real: Real) -> str | None:
         return None
     space = searcher(real.reference, real.fresh)
     ours, theirs = (space.look(s.take(spread(len(s), LOOKED).tolist())).columns for s in (made, real.fresh))
-    native = theirs.shape[1]
-    found = alarm(Unit.of(theirs, native).score(ours), apart(theirs, native))
+    found = against(ours, theirs, theirs.shape[1])
     if min(found.p_share, found.p_beyond) >= LEVEL:
         return None
     return (
