@@ -202,6 +202,14 @@ def open_store(folder: Path, verify: bool | None = None) -> Store:
         raise Damaged(f"store.json cannot be read: {type(error).__name__}") from error
 
 
+def _lost(found: Scan) -> list[str]:
+    """That samples are left out because they cannot be read."""
+    if not found.unreadable:
+        return []
+    n, (name, why) = len(found.unreadable), found.unreadable[0]
+    return [f"{n:,} of the data cannot be read and {'is' if n == 1 else 'are'} left out, such as {name} ({why})"]
+
+
 def _make(
     folder: Path, source: Source, codec: Codec[Any], fraction: float, progress: Progress | None, keep_copies: bool
 ) -> None:
@@ -214,7 +222,7 @@ def _make(
         raise UserError(f"none of the {n:,} samples of {source.path} can be read: {why}")
     if lacking := enough.lacking(everything):
         raise UserError(f"{source.path}: {lacking}")
-    doubts = [f"warning: {doubt}" for doubt in enough.doubts(everything)]
+    doubts = [f"warning: {doubt}" for doubt in (*_lost(everything), *enough.doubts(everything))]
     found = everything if keep_copies else without_copies(everything)
     read = encoding.Reader(found, codec, fraction, clock.tick)
     plan = encoding.plan(read)
