@@ -179,8 +179,8 @@ def test_bad_files_among_good_ones_are_named_and_left_out(capsys, tmp_path):
     (data / "left" / "bomb.png").write_bytes(bomb.getvalue())
     code, said, _ = aurify(capsys, "check", data)
     assert code == 0 and all(name in said for name in ("empty.png", "cut.png", "bomb.png"))
-    code, said, _ = aurify(capsys, "train", data, "--steps", 2, "--out", tmp_path / "run", *TINY)
-    assert code == 0 and "3 of the data cannot be read and are left out, such as " in " ".join(said.split())
+    code, _, told = aurify(capsys, "train", data, "--steps", 2, "--out", tmp_path / "run", *TINY)
+    assert code == 0 and "3 of the data cannot be read and are left out, such as " in " ".join(told.split())
     counts = json.loads((tmp_path / "run" / "data.json").read_text())["counts"]
     assert sum(counts.values()) == 24
 
