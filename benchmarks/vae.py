@@ -64,20 +64,32 @@ class Decoder(BaseDecoder):
         return ModelOutput(reconstruction=self.net.decode([z], None, None)[0].sigmoid())
 
 
-def our_loop(store: Any, shape: dict[str, int], precision: Precision, folder: Path) -> Loop:
-    family = {"likelihood": "bernoulli", "drop": 0.0, "optimizer": "adamw", "lr": RATE, **shape}
-    training = {"batch": BATCH, "steps": 100_000, "decay": "none", "warmup": 0.0, "precision": precision}
-    bench = Bench(Vae, store, {"family": family, "training": training}, torch.device("cpu"), folder, folder)
+def alike(store: Any, shape: dict[str, int], precision: Precision, folder: Path) -> Loop:
+    """Ours with the peer's optimizer."""
+    family = {"optimizer": "adamw", "lr": RATE, **shape}
+    return our_loop(store, family, {"steps": 100_000, "decay": "none", "warmup": 0.0, "precision": precision}, folder)
+
+
+def our_loop(store: Any, family: dict[str, Any], training: dict[str, Any], folder: Path) -> Loop:
+    settings = {
+        "family": {"likelihood": "bernoulli", "drop": 0.0} | family,
+        "training": {"batch": BATCH} | training,
+    }
+    bench = Bench(Vae, store, settings, torch.device("cpu"), folder, folder)
     return bench.loop(bench.presets()[0])
 
 
-def peer(net: Ladder, data: BaseDataset, folder: Path) -> BaseTrainer:
+def peer(net: Ladder, data: BaseDataset, folder: Path, rate: float | None = RATE) -> BaseTrainer:
+    """With AdamW at this rate; None: as its settings are by default."""
     net.to(memory_format=torch.contiguous_format)  # as anyone would write it
     config = VAEConfig(input_dim=SPEC.shape, latent_dim=net.shapes[0][0], reconstruction_loss="bce")
+    chosen = {} if rate is None else {
+        "learning_rate": rate, "optimizer_cls": "AdamW",
+        "optimizer_params": {"betas": (0.9, 0.99), "weight_decay": 0.0},
+    }  # fmt: skip
     settings = BaseTrainerConfig(
-        output_dir=str(folder), num_epochs=1, per_device_train_batch_size=BATCH, learning_rate=RATE, no_cuda=True,
-        optimizer_cls="AdamW", optimizer_params={"betas": (0.9, 0.99), "weight_decay": 0.0},
-    )  # fmt: skip
+        output_dir=str(folder), num_epochs=1, per_device_train_batch_size=BATCH, no_cuda=True, **chosen
+    )
     trainer = BaseTrainer(VAE(config, Encoder(net), Decoder(net)), data, training_config=settings)
     trainer.prepare_training()
     trainer.callback_handler.callbacks.clear()  # its progress bars
@@ -112,12 +124,7 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     logging.getLogger("pythae").setLevel(logging.ERROR)
-    if not (asked.work / "digits.npz").exists():
-        write(asked.work)
-    store = open_or_build(asked.work / "digits.npz")
-    with np.load(asked.work / "digits.npz") as digits:
-        grey = torch.from_numpy(digits["x_train"]).float()[:, None] / 255
-        test = binarised(digits["x_test"])[:1000]
+    store, grey, test = digits(asked.work)
     with tempfile.TemporaryDirectory() as scratch:
         for name, shape in NETS.items():
             for precision in (ours for ours, theirs in precisions() if theirs == "float32"):
@@ -125,16 +132,25 @@ def main() -> None:
                 speed(store, grey, shape, told, asked.threads, scratch)
         name, shape = next(iter(NETS.items()))
         if asked.steps:
-            curves(store, grey, test, shape, asked.steps, scratch)
+            curves(store, grey, test[:1000], shape, asked.steps, scratch)
+
+
+def digits(work: Path) -> tuple[Any, Tensor, Tensor]:
+    """The store of all digits; those trained on, as grey in [0, 1]; those of the test, black (-1) or white (1)."""
+    if not (work / "digits.npz").exists():
+        write(work)
+    with np.load(work / "digits.npz") as found:
+        grey = torch.from_numpy(found["x_train"]).float()[:, None] / 255
+        return open_or_build(work / "digits.npz"), grey, binarised(found["x_test"])
 
 
 def speed(store: Any, grey: Tensor, shape: Any, told: dict[str, Any], threads: int, scratch: str) -> None:
     """Ten steps of each, in turn."""
-    loop, data = our_loop(store, shape, told["precision"], Path(scratch)), Drawn(grey, AT_ONCE * BATCH)
+    loop, data = alike(store, shape, told["precision"], Path(scratch)), Drawn(grey, AT_ONCE * BATCH)
     if told["compiled"]:
         compile_networks(loop.state.family)
     data.draw()
-    trainer = peer(our_loop(store, shape, "float32", Path(scratch)).state.family.net, data, Path(scratch) / "peer")  # pyright: ignore
+    trainer = peer(alike(store, shape, "float32", Path(scratch)).state.family.net, data, Path(scratch) / "peer")  # pyright: ignore
     result = compare(
         lambda: [run_step(loop) for _ in range(AT_ONCE)], lambda: trainer.train_step(1), threads, rounds=3, warmups=1
     )
@@ -144,8 +160,8 @@ def speed(store: Any, grey: Tensor, shape: Any, told: dict[str, Any], threads: i
 
 def curves(store: Any, grey: Tensor, test: Tensor, shape: Any, steps: int, scratch: str) -> None:
     """Both from the same weights, a tenth of the steps in turn."""
-    loop, part = our_loop(store, shape, "float32", Path(scratch)), steps // 10
-    net = our_loop(store, shape, "float32", Path(scratch)).state.family.net
+    loop, part = alike(store, shape, "float32", Path(scratch)), steps // 10
+    net = alike(store, shape, "float32", Path(scratch)).state.family.net
     net.load_state_dict(loop.state.family.net.state_dict())  # pyright: ignore
     data = Drawn(grey, part * BATCH)
     trainer = peer(net, data, Path(scratch) / "peer")  # pyright: ignore

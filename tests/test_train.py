@@ -114,7 +114,7 @@ def test_accumulation_gives_the_gradient_of_the_whole_batch(tmp_path):
             run = toys.make(data, name, tmp_path / f"{name}-{micro}", **({"micro": micro} if micro else {}))
             trial = Loop(run, torch.device("cpu"), Group())
             phase = trial.state.phases[0]
-            heldout.only(trial.state.family, phase)
+            heldout.only(trial.state.params, phase)
             trial.accumulate(phase)
             found.append(torch.cat([p.grad.flatten() for p in phase.params if p.grad is not None]))
         torch.testing.assert_close(*found, rtol=1e-4, atol=1e-6)

@@ -6,6 +6,7 @@ x, x' held-out samples, g, g' made ones, each a few averaged values: 0 where the
 cheap and coarse: it tells a network that learns from one that does not, and evaluation tells the rest.
 """
 
+from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
@@ -67,8 +68,8 @@ def coefficient(x: Float[Tensor, "n F"], g: Float[Tensor, "m F"]) -> float:
     return 1 - within / (2 * between) if between else 0.0
 
 
-def only(model: Family, phase: Phase) -> None:
-    """Gradients for this phase's parameters and no others."""
-    model.requires_grad_(False)
-    for p in phase.params:
-        p.requires_grad_(True)
+def only(params: Sequence[Tensor], phase: Phase) -> None:
+    """Of all the family's parameters, gradients for this phase's and no others."""
+    asked = {id(p) for p in phase.params}
+    for p in params:
+        p.requires_grad_(id(p) in asked)

@@ -109,7 +109,7 @@ class Loop:
         torch.manual_seed(derive("look", self.config.seed))
         cond = from_rows(labels, split.text_rows(rows), self.run.cond).to(self.device)
         family.look(self.run.spec.widen(stored.to(self.device)), cond)
-        self.state.ema = [p.detach().clone() for p in family.parameters()]
+        self.state.ema = [p.detach().clone() for p in self.state.params]
 
     def chosen(self, choose: Callable[[Path], tuple[Loaded | None, list[str]]]) -> tuple[Loaded | None, list[str]]:
         """A checkpoint of `recovery`: the first process clears the way, then all read the same one."""
@@ -126,7 +126,7 @@ class Loop:
         for phase in state.phases:
             if state.step % phase.every:
                 continue
-            heldout.only(state.family, phase)
+            heldout.only(state.params, phase)
             values = yield from self.gradients(phase)
             norm = float(torch.nn.utils.clip_grad_norm_(phase.params, self.config.clip))
             losses |= {f"{phase.name}/{name}": value for name, value in values.items()}
@@ -187,7 +187,7 @@ class Loop:
         x = self.run.spec.widen(stored.to(self.device))
         cond = from_rows(labels, self.batches.texts(position, start, stop), self.run.cond).to(self.device)
         seed = derive("noise", self.config.seed, position, phase.name)
-        torch.manual_seed(derive(seed, start))  # dropout alone
+        device.seed(self.device, derive(seed, start))  # dropout alone
         rng = BatchRng(seed, self.config.batch, start, stop, "cuda" if self.device.type == "cuda" else "cpu")
         with device.arithmetic(self.device, self.config.precision):
             losses = self.state.family.loss(x, cond, phase.name, rng)
@@ -212,7 +212,7 @@ class Loop:
     def average(self) -> None:
         """EMA of the weights: ema <- d ema + (1 - d) weights; and those of `posthoc`, where they are kept."""
         d = self.config.memory(self.state.step) if self.config.ema else 0.0
-        weights = [p.detach() for p in self.state.family.parameters()]
+        weights = [p.detach() for p in self.state.params]
         torch._foreach_lerp_(self.state.ema, weights, 1 - d)
         posthoc.update(self.state.powers, weights, self.state.step + 1)
 

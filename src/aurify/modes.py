@@ -89,7 +89,7 @@ def gradients(loop: Loop) -> dict[str, dict[str, Tensor]]:
     with stirred(loop.state.family):
         names = {id(p): name for name, p in loop.state.family.named_parameters()}
         for phase in loop.state.phases:
-            only(loop.state.family, phase)
+            only(loop.state.params, phase)
             loop.accumulate(phase)
             found[phase.name] = {names[id(p)]: p.grad.float().clone() for p in phase.params if p.grad is not None}
     return found

@@ -51,7 +51,7 @@ def kept_for_backward(loop: Loop, rows: int) -> int:
 
 
 def _kept(loop: Loop, phase: Phase, rows: int) -> int:
-    only(loop.state.family, phase)
+    only(loop.state.params, phase)
     weights = {p.untyped_storage().data_ptr() for p in loop.state.family.parameters()}
     kept: dict[int, int] = {}
 
@@ -95,6 +95,6 @@ def flops_of_step(loop: Loop) -> float:
     rows = min(MANY, loop.state.micro or loop.config.batch)
     with Flops() as counter:
         for phase in loop.state.phases:
-            only(loop.state.family, phase)
+            only(loop.state.params, phase)
             loop.losses(phase, 0, rows)[0]["loss"].backward()
     return counter.total * loop.config.batch / rows

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from aurify import checkpoint, divergence, posthoc
 from aurify.family import Family, Phase
@@ -19,9 +19,13 @@ from aurify.run import Run
 
 @dataclass
 class State:
-    """`step` steps are done; the next takes the data of position step + skipped."""
+    """`step` steps are done; the next takes the data of position step + skipped.
+
+    `params` are all of the family's, in its order: to find them anew takes as long as a step of a small network.
+    """
 
     family: Family
+    params: list[nn.Parameter]
     phases: list[Phase]
     optimizers: dict[str, torch.optim.Optimizer]
     ema: list[Tensor]
@@ -52,8 +56,9 @@ def build(run: Run, target: torch.device) -> State:
     for optimizer in optimizers.values():
         for params in optimizer.param_groups:
             params["initial_lr"] = params["lr"]
-    powers = posthoc.begun(list(model.parameters())) if run.training.posthoc else {}
-    return State(model, phases, optimizers, [p.detach().clone() for p in model.parameters()], powers)
+    params = list(model.parameters())
+    powers = posthoc.begun(params) if run.training.posthoc else {}
+    return State(model, params, phases, optimizers, [p.detach().clone() for p in params], powers)
 
 
 def seed_everything(seed: int) -> None:
@@ -76,7 +81,7 @@ def averaged(state: State) -> Iterator[None]:
 
 
 def swap(state: State) -> None:
-    for i, p in enumerate(state.family.parameters()):
+    for i, p in enumerate(state.params):
         p.data, state.ema[i] = state.ema[i], p.data
 
 
