@@ -155,13 +155,14 @@ def test_the_weighted_bound_takes_no_other_weights():
         Config(importance=5, beta=0.5)
 
 
-def test_muon_steps_the_inner_filters_and_adamw_the_rest():
+def test_muon_steps_matrices_and_filters_and_adamw_the_rest():
     model = built(PICTURE, layers=2, optimizer="muon", lr=3e-3)
     (phase,) = model.phases()
     optimizer = phase.optimizer(phase.params)
-    inner, outer = optimizer.param_groups
-    assert inner["orthogonal"] and all(p.ndim == 4 for p in inner["params"]) and inner["lr"] == 5 * outer["lr"]
-    assert sorted(map(id, inner["params"] + outer["params"])) == sorted(map(id, model.parameters()))
+    matrices, others = optimizer.param_groups
+    assert matrices["orthogonal"] and matrices["lr"] == 2 * others["lr"]
+    assert {p.ndim for p in matrices["params"]} == {2, 4} and {p.ndim for p in others["params"]} == {1}
+    assert sorted(map(id, matrices["params"] + others["params"])) == sorted(map(id, model.parameters()))
     x, losses = PICTURE.like(BatchRng(0, 16)), []
     for step in range(40):
         optimizer.zero_grad()

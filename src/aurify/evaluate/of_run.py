@@ -28,9 +28,10 @@ from aurify.evaluate.sources import Real
 from aurify.evaluate.usefulness import usefulness
 from aurify.family import Family
 from aurify.run import Run
-from aurify.spec import Tokens
+from aurify.spec import Grid, Tokens
 
 N = 1000  # samples that a run is judged by, where its data allow
+SCORED = 1000  # grids whose likelihood is told: an estimate of many draws each
 ATTACKED = 200  # training samples, and as many others, that membership is guessed of
 BAD_NEWS = ("rolled-back", "not-finite", "collapse", "damaged", "overfitting", "copying")
 
@@ -55,8 +56,11 @@ def evaluate(
     model, step = sampling.load_model(run, checkpoint)
     real = sources.of_store(run.store, seed)
     made = yield from sources.of_run(run, model, min(n, max(real.most, 50)), seed, options or {})
-    rows = yield from likelihoods(run, model, real, seed)
-    heeds = yield from heeding(run, model, real.reference, rows.get("made"))
+    unseen = real.reference
+    if isinstance(run.spec, Grid) and len(unseen) > SCORED:
+        unseen = unseen.take(sources.spread(len(unseen), SCORED).tolist())
+    rows = yield from likelihoods(run, model, real.train, unseen, seed)
+    heeds = yield from heeding(run, model, unseen, rows.get("made"))
     attack = yield from attacked(run, model, made, real)
     helped = yield from at_last(usefulness(made, real.train, real.reference, seed), "does generating help?")
     further = {name: found.to_json() for name, found in (("membership", attack), ("usefulness", helped)) if found}
@@ -86,19 +90,19 @@ def with_remarks(case: Case, n: int, heeds: tuple[str, bool] | None) -> Case:
     return replace(case, notices=(*case.notices, said))
 
 
-def likelihoods(run: Run, model: Family, real: Real, seed: int) -> Steps[dict[str, Tensor]]:
-    """Rows of the reference by model: "made" is the run's, beside the plain n-gram's for texts."""
+def likelihoods(run: Run, model: Family, train: Samples, unseen: Samples, seed: int) -> Steps[dict[str, Tensor]]:
+    """Rows of the unseen samples by model: "made" is the run's, beside the plain n-gram's for texts."""
     if model.slow_likelihood:
         return {}
-    found = yield from at_last(likelihood.likelihood(run, model, real.reference), "likelihood of held-out samples")
+    found = yield from at_last(likelihood.likelihood(run, model, unseen), "likelihood of held-out samples")
     if found is None:
         return {}
     rows = {"made": found}
     if run.codec.parts:
-        rows["columns"] = likelihood.of_columns(run, real.train, real.reference)
-    if isinstance(run.spec, Tokens) and real.reference.texts is not None:
+        rows["columns"] = likelihood.of_columns(run, train, unseen)
+    if isinstance(run.spec, Tokens) and unseen.texts is not None:
         yield "likelihood of a plain n-gram model", 0.0
-        rows["n-gram"] = likelihood.of_ngram(real.train, real.reference, run.spec.variable, seed)
+        rows["n-gram"] = likelihood.of_ngram(train, unseen, run.spec.variable, seed)
     return rows
 
 

@@ -55,8 +55,10 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     depth: int = Field(default=1, ge=0, description="residual blocks a level and side; 0: everything linear")
     patch: int = Field(default=1, ge=1, description="places per side folded into channels before the first level")
     drop: float = Field(default=0.1, ge=0, lt=1, description="share of training samples whose label is hidden")
-    optimizer: Literal["adamw", "muon"] = Field(default="muon", description="how the hidden filters step")
-    lr: float = Field(default=6e-3, gt=0, description="learning rate of AdamW; Muon takes three times that")
+    optimizer: Literal["adamw", "muon"] = Field(default="muon", description="how filters and matrices step")
+    lr: float | None = Field(
+        default=None, gt=0, description="learning rate; left out: 0.01 beside Muon, which takes twice that, else 0.003"
+    )
 
     @model_validator(mode="after")
     def one_bound(self) -> "Config":
@@ -102,15 +104,14 @@ class Vae(Family):
         return [Phase("vae", list(self.parameters()), self.optimizer)]
 
     def optimizer(self, params: Params) -> torch.optim.Optimizer:
-        """Muon, where asked for, steps what maps features to features; AdamW steps the rest."""
-        lr = self.config.lr
+        """Muon, where asked for, steps what maps features to features; AdamW steps biases and what reads a label."""
         if self.config.optimizer == "adamw":
+            lr = self.config.lr or 3e-3
             return torch.optim.AdamW(params, lr=lr, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
-        inner = (self.net.up, self.net.down, self.net.wide, self.net.thin)
-        hidden = [p for part in inner for p in part.parameters() if p.ndim > 1]
-        others = [p for p in params if all(p is not h for h in hidden)]
-        groups = [{"params": hidden, "lr": 3 * lr, "orthogonal": True}, {"params": others, "lr": lr}]
-        return Muon([g for g in groups if g["params"]])
+        lr, read = self.config.lr or 1e-2, {id(p) for p in self.net.labelled()}
+        matrices = [p for p in params if p.ndim > 1 and id(p) not in read]
+        others = [p for p in params if p.ndim < 2 or id(p) in read]
+        return Muon([{"params": matrices, "lr": 2 * lr, "orthogonal": True}, {"params": others, "lr": lr}])
 
     def loss(self, x: Tensor, cond: Cond, phase: str, rng: Rng) -> dict[str, Tensor]:
         """The negative bound a number of the sample; in nats a sample `bound`, `distortion` and the layers' `kl`."""

@@ -96,6 +96,10 @@ class Ladder(nn.Module):
         self.head = he(conv(ndim, ws[0], out * folded), gain=1.0)
         self.top_prior = he(nn.Linear(vector, 2 * entries), gain=1.0) if vector else None
 
+    def labelled(self) -> list[nn.Parameter]:
+        """What reads the condition."""
+        return [p for part in (self.told, self.asked, self.top_prior) if part is not None for p in part.parameters()]
+
     def forward(
         self, x: Float[Tensor, "B C *grid"], draws: list[list[Tensor]], vector: Tensor | None
     ) -> list[tuple[Float[Tensor, "B out *grid"], list[Latent]]]:

@@ -2,19 +2,20 @@
 
     d2 = |m1 - m2|^2 + tr S1 + tr S2 - 2 tr (S1^(1/2) S2 S1^(1/2))^(1/2)
 
-Any root R of S1, R R' = S1, gives the symmetric matrix R' S2 R the eigenvalues of S1^(1/2) S2 S1^(1/2): Cholesky's is
-the cheapest, and eigenvectors give one where S1 is singular. All are eigenvalues of a symmetric matrix, hence real,
-which those of S1 S2 in floating point need not be.
+The eigenvalues of S1^(1/2) S2 S1^(1/2) are those of S2 S1, which LAPACK finds as those of a symmetric matrix: hence
+they are real, which those of the product itself need not be in floating point. It takes the Cholesky root of S1; where
+S1 is singular, any other root R of S1, R R' = S1, gives them as eigenvalues of R' S2 R.
 """
 
+from typing import Any
+
+import scipy.linalg
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from aurify.evaluate.metric import Blocks, Made, Metric, Real
 from aurify.evaluate.moments import Moments, moments, moments_without
-
-PANEL = 256  # columns of a symmetric matrix computed at a time
 
 
 class Frechet(Metric):
@@ -44,24 +45,17 @@ class Frechet(Metric):
 
 def distance(a: Moments, b: Moments) -> float:
     """d2 of two Gaussians."""
-    R = root(a.covariance)
-    eigenvalues = torch.linalg.eigvalsh(lower(R, b.covariance)).clamp(min=0)
     traces = a.covariance.trace() + b.covariance.trace()
-    return float((a.mean - b.mean).square().sum() + traces - 2 * eigenvalues.sqrt().sum())
+    shared = eigenvalues(a.covariance, b.covariance).clamp(min=0)
+    return float((a.mean - b.mean).square().sum() + traces - 2 * shared.sqrt().sum())
 
 
-def root(S: Float[Tensor, "F F"]) -> Float[Tensor, "F F"]:
-    """Lower triangular R with R R' = S."""
-    R, failed = torch.linalg.cholesky_ex(S)
-    if not failed:
-        return R
-    eigenvalues, vectors = torch.linalg.eigh(S)
-    return torch.linalg.qr((vectors * eigenvalues.clamp(min=0).sqrt()).T).R.T
-
-
-def lower(R: Float[Tensor, "F F"], S: Float[Tensor, "F F"]) -> Float[Tensor, "F F"]:
-    """The lower half of R' S R, which is all that `eigvalsh` reads; R's zeros are passed over."""
-    M, r, s = torch.zeros_like(S), R.numpy(), S.numpy()
-    for a in range(0, len(S), PANEL):
-        M[a:, a : a + PANEL] = torch.from_numpy(r[a:, a:].T @ (s[a:, a:] @ r[a:, a : a + PANEL]))
-    return M
+def eigenvalues(A: Float[Tensor, "F F"], B: Float[Tensor, "F F"]) -> Float[Tensor, " F"]:
+    """Those of B A, both symmetric, in rising order."""
+    how: Any = {"type": 2, "eigvals_only": True, "driver": "gv", "check_finite": False}
+    try:
+        return torch.from_numpy(scipy.linalg.eigh(B.numpy(), A.numpy(), **how))
+    except scipy.linalg.LinAlgError:  # A has no Cholesky root
+        w, vectors = torch.linalg.eigh(A)
+        R = vectors * w.clamp(min=0).sqrt()
+        return torch.linalg.eigvalsh(R.T @ B @ R)
