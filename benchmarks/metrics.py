@@ -2,10 +2,10 @@
 
 python benchmarks/metrics.py [--samples 10000] [--features 2048] [--threads 2] [--rounds 2] [--only frechet,score]
 
-Peers: torchmetrics, torch-fidelity and clean-fid for the Frechet distance (`--only interval --rounds 1`: the fastest
-for that distance as a report has it, extrapolated and with its interval, of 21 selections), torchmetrics for the kernel
-distance, torch-fidelity for the Inception score (of all samples, in one split, from the same logits), prdc and torch-fidelity
-(precision and recall alone) for neighbours. Each gets float32 features and makes float64 of them
+Peers: torchmetrics, torch-fidelity and clean-fid for the Frechet distance, and the fastest again for that distance as
+a report has it, extrapolated and with its interval, of 21 selections (`--only interval --rounds 1`); torchmetrics for
+the kernel distance, torch-fidelity for the Inception score (of all samples, in one split, from the same logits), prdc
+and torch-fidelity (precision and recall alone) for neighbours. Each gets float32 features and makes float64 of them
 where it would. torch-fidelity and clean-fid want torchvision for their extractors, which no function used
 here touches; those modules are stood in for, the metric files are theirs.
 """
