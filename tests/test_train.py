@@ -190,6 +190,7 @@ def test_the_rate_rises_and_falls_and_the_average_remembers():
     config = TrainConfig(steps=100, warmup=0.1)
     rates = [config.rate(s) for s in range(100)]
     assert rates[0] == pytest.approx(0.1) and max(rates) == rates[9] > 0.9 and rates[-1] == pytest.approx(0.01)
+    assert config.rate(150) == 0, "steps timed beyond the last would climb"
     assert config.previews() <= config.evaluations() and 100 in config.previews()
 
 
