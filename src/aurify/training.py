@@ -28,7 +28,7 @@ class TrainConfig(BaseModel, frozen=True, extra="forbid"):
     seed: int = Field(0, ge=0, description="of weights, data order and noise")
 
     def rate(self, step: int) -> float:
-        """The factor on every learning rate at a step (0-based); 0 after the last, where a plan may still time steps."""
+        """The factor on every learning rate at a step (0-based); beyond the last, where plans still time steps, 0."""
         rise = min(1.0, (step + 1) / max(1, round(self.warmup * self.steps)))
         left = max(0.0, 1 - step / self.steps)
         shape = {"linear": left, "cosine": (1 - math.cos(math.pi * left)) / 2, "late": min(1, left / 0.4), "none": 1.0}
