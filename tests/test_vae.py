@@ -163,6 +163,10 @@ def test_muon_steps_matrices_and_filters_and_adamw_the_rest():
     assert matrices["orthogonal"] and matrices["lr"] == 2 * others["lr"]
     assert {p.ndim for p in matrices["params"]} == {2, 4} and {p.ndim for p in others["params"]} == {1}
     assert sorted(map(id, matrices["params"] + others["params"])) == sorted(map(id, model.parameters()))
+    led = built(PICTURE, labels=("a", "b"))
+    read = led.net.labelled()
+    _, others = led.optimizer(list(led.parameters())).param_groups
+    assert len(read) == 4 and {id(p) for p in read} <= {id(p) for p in others["params"]}
     x, losses = PICTURE.like(BatchRng(0, 16)), []
     for step in range(40):
         optimizer.zero_grad()

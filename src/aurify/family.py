@@ -63,6 +63,7 @@ class Family(nn.Module, ABC):
         looks: how many training samples it looks at before the first step; see `look`.
         studies: how many training samples it learns settings from when the run is planned; see `study`.
         slow_likelihood: whether `log_prob` costs as much as sampling: evaluations do without it then.
+        scored: the most samples that an evaluation asks `log_prob` of, where each takes long; None: all.
         passes: how often it needs to see each training sample, where that is enough; the plan gives no more steps.
     """
 
@@ -76,6 +77,7 @@ class Family(nn.Module, ABC):
     looks: ClassVar[int] = 0
     studies: ClassVar[int] = 0
     slow_likelihood: ClassVar[bool] = False
+    scored: ClassVar[int | None] = None
     passes: ClassVar[int | None] = None
 
     def __init__(self, spec: Spec, cond: CondSpec, config: Any):

@@ -28,10 +28,9 @@ from aurify.evaluate.sources import Real
 from aurify.evaluate.usefulness import usefulness
 from aurify.family import Family
 from aurify.run import Run
-from aurify.spec import Grid, Tokens
+from aurify.spec import Tokens
 
 N = 1000  # samples that a run is judged by, where its data allow
-SCORED = 1000  # grids whose likelihood is told: an estimate of many draws each
 ATTACKED = 200  # training samples, and as many others, that membership is guessed of
 BAD_NEWS = ("rolled-back", "not-finite", "collapse", "damaged", "overfitting", "copying")
 
@@ -57,8 +56,7 @@ def evaluate(
     real = sources.of_store(run.store, seed)
     made = yield from sources.of_run(run, model, min(n, max(real.most, 50)), seed, options or {})
     unseen = real.reference
-    if isinstance(run.spec, Grid) and len(unseen) > SCORED:
-        unseen = unseen.take(sources.spread(len(unseen), SCORED).tolist())
+    unseen = unseen.take(sources.spread(len(unseen), model.scored or len(unseen)).tolist())
     rows = yield from likelihoods(run, model, real.train, unseen, seed)
     heeds = yield from heeding(run, model, unseen, rows.get("made"))
     attack = yield from attacked(run, model, made, real)

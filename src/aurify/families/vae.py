@@ -81,6 +81,7 @@ class Vae(Family):
     spec: Grid
     config: Config
     chunk = 16
+    scored = 1000
     silent: Tensor
 
     def __init__(self, spec: Grid, cond: CondSpec, config: Config):
