@@ -1,4 +1,4 @@
-"""How the chance in figures of nearest neighbours grows with n: where `GROWTH` of shares and of `fld` comes from.
+"""How the chance in figures of nearest neighbours grows with n: where `share_growth` and that of `fld` come from.
 
 python benchmarks/growth.py [--repeats 1000] [--n 300]
 

@@ -153,6 +153,8 @@ def test_leaving_out_a_block_is_the_figure_of_the_others(name, sizes):
     assert len(fast) == interval.BLOCKS
     torch.testing.assert_close(fast, slow, rtol=1e-9, atol=1e-9)
     assert float(slow.std()) > 0 or one.better == "real"
+    pairs = metric.Metric.without(one, real, made, Blocks(blocks.real // 2, blocks.made // 2))
+    torch.testing.assert_close(one.without_pairs(real, made, blocks), pairs, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if issubclass(metric.load(n), Local)])

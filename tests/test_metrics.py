@@ -225,3 +225,34 @@ def test_all_or_none_still_has_an_interval(apart, value):
     low, high = found.interval
     assert found.value == value and low <= value <= high
     assert high - low == pytest.approx(1 - 0.025 ** (1 / 60))  # Clopper & Pearson, 60 of 60 or none
+
+
+@pytest.mark.parametrize("value", [0.02, 0.4, 0.97])
+def test_a_shares_interval_is_where_its_own_scatter_could_have_made_the_value(value):
+    """Wilson's: |v - p| = t sqrt(p (1 - p) / n) at either end p."""
+    n, t = 300, 2.0
+    ends = interval.of_a_share(value, t * math.sqrt(value * (1 - value) / n), t, n)
+    for p in ends:
+        assert abs(value - p) == pytest.approx(t * math.sqrt(p * (1 - p) / n), rel=1e-9)
+    assert 0 < ends[0] < value < ends[1] < 1
+
+
+@pytest.mark.parametrize(("degree", "kept"), [(1, 1.0), (2, 0.5)])
+def test_what_pairs_share_is_counted_once_and_a_mean_keeps_its_spread(degree, kept):
+    """The mean over all samples, or over all pairs of a product of theirs whose chance is of pairs alone."""
+    B, ratios = interval.BLOCKS, []
+
+    def figure(x):
+        s, q = float(x.sum()), float(x.square().sum())
+        return s / len(x) if degree == 1 else (s * s - q) / (len(x) * (len(x) - 1))
+
+    for seed in range(200):
+        x = torch.randn(B, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        every = torch.arange(B)
+        without = torch.tensor([figure(x[every != b]) for b in range(B)]).double()
+        two = torch.tensor([figure(x[every // 2 != j]) for j in range(B // 2)]).double()
+        once = interval.counted_once(figure(x), without, two, joint=2)
+        assert float(once.mean()) == pytest.approx(float(without.mean()), abs=1e-9)
+        ratios.append((interval.spread(once) / interval.spread(without)) ** 2)
+    middle = sorted(ratios)[100]
+    assert middle == pytest.approx(1, abs=1e-6) if degree == 1 else kept <= middle < 0.8

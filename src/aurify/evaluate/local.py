@@ -19,7 +19,6 @@ class Local(Metric):
     """A metric of features whose value hangs on each sample's few neighbours."""
 
     of = "features"
-    share = True
 
     @abstractmethod
     def of_selections(self, real: Real, made: Made, left: Left, right: Right) -> Float[Tensor, " C"]:

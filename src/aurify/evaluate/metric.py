@@ -50,8 +50,9 @@ class Metric(ABC):
         better: "lower", "higher", or "real": as close to what real samples have as can be.
         smallest: samples on each side below which it is not defined.
         bounds: between which it lies by its definition; intervals end there.
-        share: it is a share of samples, so where it is 0 or 1 its interval is the exact one of a count.
+        share: it is a share of samples, so its interval is that of a count.
         unbiased: the jackknife's correction for finite n is taken, so the figure is that of infinitely many samples.
+        joint: how many samples share what it counts, or make its chance where sets are alike; see `interval`.
         by_symbols: it counts a model's own symbols, so only models of the same symbols may be compared.
         sees: failures it claims to see, each provoked by a law: noise, blur, dropped-modes, repeats, shuffled-words,
             loops, cut-short.
@@ -65,6 +66,7 @@ class Metric(ABC):
     bounds: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
     share: ClassVar[bool] = False
     unbiased: ClassVar[bool] = False
+    joint: ClassVar[int] = 1
     by_symbols: ClassVar[bool] = False
     sees: ClassVar[tuple[str, ...]] = ()
 
@@ -83,6 +85,10 @@ class Metric(ABC):
     def both(self, real: Any, made: Any, blocks: Blocks) -> tuple[float, Float[Tensor, " B"]]:
         """`value` and `without`. Overridden where one look at the samples gives both."""
         return self.value(real, made), self.without(real, made, blocks)
+
+    def without_pairs(self, real: Any, made: Any, blocks: Blocks) -> Float[Tensor, " P"]:
+        """The figure without blocks 0 and 1, without 2 and 3, and so on; of an even number of blocks."""
+        return self.without(real, made, Blocks(blocks.real // 2, blocks.made // 2))
 
 
 def _outside(samples: Any, keep: Tensor) -> Any:

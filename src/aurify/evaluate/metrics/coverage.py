@@ -21,6 +21,7 @@ class Coverage(Local):
     source = "Naeem et al. 2020, Sec. 3, k = 5, on these features"
     better = "higher"
     bounds = (0.0, 1.0)
+    share = True
     smallest = K + 2
     sees = ("noise", "blur", "dropped-modes", "repeats")
 
@@ -29,4 +30,4 @@ class Coverage(Local):
         return mean_kept(found.held > 0, left)
 
     def growth(self, whole: float, half: float) -> float:
-        return share_growth(whole, half)
+        return share_growth(whole, half, 1.03)

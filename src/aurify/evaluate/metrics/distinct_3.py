@@ -17,6 +17,7 @@ class Distinct3(Metric):
     source = SOURCE
     better = "real"
     bounds = (0.0, math.inf)
+    joint = 3
     sees = ("noise", "repeats", "shuffled-words")
 
     def value(self, real: Sequence[str], made: Sequence[str]) -> float:

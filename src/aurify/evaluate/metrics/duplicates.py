@@ -20,8 +20,7 @@ ROUNDING = 1e-12  # of the features' mean square: what two equal samples may be 
 
 
 class Duplicates(Metric):
-    """What real samples have is best: they too may repeat. Where samples come twice by chance, the jackknife counts
-    each pair for both and its interval is 1.4 times too wide; where one comes very often, it is right."""
+    """What real samples have is best: they too may repeat."""
 
     of = "features"
     title = "duplicates among samples"
@@ -30,6 +29,7 @@ class Duplicates(Metric):
     bounds = (0.0, 1.0)
     share = True
     smallest = 3
+    joint = 3
     sees = ("repeats",)
 
     def value(self, real: Real, made: Made) -> float:

@@ -32,6 +32,7 @@ class Frechet(Metric):
     better = "lower"
     unbiased = True
     smallest = 3
+    joint = 2
     sees = ("noise", "blur", "dropped-modes", "repeats")
 
     def value(self, real: Real, made: Made) -> float:

@@ -6,6 +6,8 @@
 All pairs are used, where others average random subsets of a thousand: the same expectation, less chance.
 """
 
+from collections.abc import Iterable
+
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -25,6 +27,7 @@ class Kid(Metric):
     better = "lower"
     unbiased = True
     smallest = 3
+    joint = 2
     sees = ("noise", "blur", "dropped-modes")
 
     def value(self, real: Real, made: Made) -> float:
@@ -34,14 +37,30 @@ class Kid(Metric):
         return self.both(real, made, blocks)[1]
 
     def both(self, real: Real, made: Made, blocks: Blocks) -> tuple[float, Float[Tensor, " B"]]:
-        count = blocks.number
-        of = members(blocks[0], count), members(blocks[1], count)
-        sums = among(real, blocks[0], count), within(cubic, made, of[1]), between(cubic, real, made, *of)
+        sums = sums_of(real, made, *blocks, blocks.number)
         in_x, in_y, across = (G.sum() for G in sums)
-        whole = mmd2(in_x, in_y, across, len(real), len(made))
-        n, m = (sizes_without(block, count) for block in blocks)
-        xx, yy, xy = map(without, sums)
-        return float(whole), mmd2(xx, yy, xy, n, m)
+        return float(mmd2(in_x, in_y, across, len(real), len(made))), left_out(sums, blocks)
+
+    def without_pairs(self, real: Real, made: Made, blocks: Blocks) -> Float[Tensor, " P"]:
+        half = blocks.number // 2
+        sums = (G.view(half, 2, half, 2).sum((1, 3)) for G in sums_of(real, made, *blocks, blocks.number))
+        return left_out(sums, Blocks(blocks.real // 2, blocks.made // 2))
+
+
+def left_out(sums: Iterable[Float[Tensor, "B B"]], blocks: Blocks) -> Float[Tensor, " B"]:
+    """d2 without block b, for every b."""
+    n, m = (sizes_without(block, blocks.number) for block in blocks)
+    xx, yy, xy = map(without, sums)
+    return mmd2(xx, yy, xy, n, m)
+
+
+@remembered
+def sums_of(
+    real: Real, made: Made, left: Int[Tensor, " n"], right: Int[Tensor, " m"], count: int
+) -> tuple[Float[Tensor, "B B"], ...]:
+    """Sums within real samples, within generated ones, and between the two."""
+    of_x, of_y = members(left, count), members(right, count)
+    return among(real, left, count), within(cubic, made, of_y), between(cubic, real, made, of_x, of_y)
 
 
 @remembered

@@ -23,7 +23,6 @@ class Perceptual(Local):
     variety, which is `diversity`.
     """
 
-    share = False
     title = "perceptual distance to the nearest real sample (real = 1)"
     source = "nearest neighbours in features, after Zhang et al. 2018 (LPIPS), on these features"
     better = "lower"

@@ -20,6 +20,7 @@ class Precision(Local):
     source = "Kynkaanniemi et al. 2019, Eq. 2, k = 5, on these features"
     better = "higher"
     bounds = (0.0, 1.0)
+    share = True
     smallest = K + 2
     sees = ("noise",)
 
@@ -28,4 +29,4 @@ class Precision(Local):
         return mean_kept(found.holding > 0, right)
 
     def growth(self, whole: float, half: float) -> float:
-        return share_growth(whole, half)
+        return share_growth(whole, half, 1.05)

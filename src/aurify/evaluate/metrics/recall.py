@@ -21,6 +21,7 @@ class Recall(Local):
     source = "Kynkaanniemi et al. 2019, Eq. 2, k = 5, on these features"
     better = "higher"
     bounds = (0.0, 1.0)
+    share = True
     smallest = K + 2
     sees = ("blur", "dropped-modes", "repeats")
 
@@ -29,4 +30,4 @@ class Recall(Local):
         return mean_kept(found.reached > 0, left)
 
     def growth(self, whole: float, half: float) -> float:
-        return share_growth(whole, half)
+        return share_growth(whole, half, 1.10)

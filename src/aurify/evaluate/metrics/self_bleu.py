@@ -35,6 +35,7 @@ class SelfBleu(Metric):
     better = "real"
     bounds = (0.0, 1.0)
     smallest = 3
+    joint = 3
     sees = ("noise", "repeats", "shuffled-words")
 
     def value(self, real: Sequence[str], made: Sequence[str]) -> float:
