@@ -13,6 +13,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+WIDE = 512  # features from which on other libraries' products pay: their threads and torch's disturb one another
+
 
 class Moments(NamedTuple):
     """Mean and unbiased covariance."""
@@ -29,6 +31,8 @@ def moments(x: Float[Tensor, "n F"]) -> Moments:
 
 def gram(x: Float[Tensor, "n F"]) -> Float[Tensor, "F F"]:
     """x' x, for which NumPy's product sees that one half is enough, and torch's does not."""
+    if x.shape[1] < WIDE:
+        return x.T @ x
     rows = x.numpy()
     return torch.from_numpy(rows.T @ rows)
 

@@ -2,11 +2,12 @@
 
     d2 = |m1 - m2|^2 + tr S1 + tr S2 - 2 tr (S1^(1/2) S2 S1^(1/2))^(1/2)
 
-The eigenvalues of S1^(1/2) S2 S1^(1/2) are those of S2 S1, which LAPACK finds as those of a symmetric matrix: hence
-they are real, which those of the product itself need not be in floating point. It takes the Cholesky root of S1; where
-S1 is singular, any other root R of S1, R R' = S1, gives them as eigenvalues of R' S2 R.
+The eigenvalues of S1^(1/2) S2 S1^(1/2) are those of S2 S1, found as those of R' S2 R, R R' = S1, which is symmetric:
+hence they are real, which those of the product itself need not be in floating point. R is the Cholesky root, or any
+other where S1 is singular. LAPACK has that problem as one, without the products: for wide matrices that is faster.
 """
 
+import contextlib
 from typing import Any
 
 import scipy.linalg
@@ -15,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from aurify.evaluate.metric import Blocks, Made, Metric, Real
-from aurify.evaluate.moments import Moments, moments, moments_without
+from aurify.evaluate.moments import WIDE, Moments, moments, moments_without
 
 
 class Frechet(Metric):
@@ -54,9 +55,17 @@ def distance(a: Moments, b: Moments) -> float:
 def eigenvalues(A: Float[Tensor, "F F"], B: Float[Tensor, "F F"]) -> Float[Tensor, " F"]:
     """Those of B A, both symmetric, in rising order."""
     how: Any = {"type": 2, "eigvals_only": True, "driver": "gv", "check_finite": False}
-    try:
-        return torch.from_numpy(scipy.linalg.eigh(B.numpy(), A.numpy(), **how))
-    except scipy.linalg.LinAlgError:  # A has no Cholesky root
-        w, vectors = torch.linalg.eigh(A)
-        R = vectors * w.clamp(min=0).sqrt()
-        return torch.linalg.eigvalsh(R.T @ B @ R)
+    if len(A) >= WIDE:
+        with contextlib.suppress(scipy.linalg.LinAlgError):  # A has no Cholesky root
+            return torch.from_numpy(scipy.linalg.eigh(B.numpy(), A.numpy(), **how))
+    R = root(A)
+    return torch.linalg.eigvalsh(R.T @ B @ R)
+
+
+def root(A: Float[Tensor, "F F"]) -> Float[Tensor, "F F"]:
+    """An R with R R' = A: Cholesky's where there is one."""
+    R, failed = torch.linalg.cholesky_ex(A)
+    if not failed:
+        return R
+    w, vectors = torch.linalg.eigh(A)
+    return vectors * w.clamp(min=0).sqrt()
