@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from aurify.evaluate import interval, metric, neighbours
+from aurify.evaluate import interval, metric, moments, neighbours
 from aurify.evaluate.metric import Blocks
-from aurify.evaluate.metrics import fld, mmd
+from aurify.evaluate.metrics import fld, frechet, mmd
 from faults import SCALES, F, N, draw, value
 
 NEIGHBOURLY = ("precision", "recall", "density", "coverage")
@@ -256,3 +256,15 @@ def test_what_pairs_share_is_counted_once_and_a_mean_keeps_its_spread(degree, ke
         ratios.append((interval.spread(once) / interval.spread(without)) ** 2)
     middle = sorted(ratios)[100]
     assert middle == pytest.approx(1, abs=1e-6) if degree == 1 else kept <= middle < 0.8
+
+
+@pytest.mark.parametrize("constant", [False, True], ids=["regular", "singular"])
+def test_frechet_of_wide_features_is_that_of_narrow_ones(monkeypatch, constant):
+    """Another library's eigenvalues and products, chosen by width alone; of a singular covariance, too."""
+    real, made = draw(N, 1), 1.2 * draw(N, 2)
+    if constant:
+        real[:, 0] = 0
+    narrow = value("frechet", real, made)
+    for module in (frechet, moments):
+        monkeypatch.setattr(module, "WIDE", 1)
+    assert value("frechet", real, made) == pytest.approx(narrow, rel=1e-9)

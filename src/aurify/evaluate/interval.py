@@ -17,6 +17,12 @@ order 1/n at any n, and two halves share nothing (balanced half-samples, McCarth
     variance           1 / (B - 1) sum_s d_s^2
     theta_b            theta - 1 / (B - 1) sum_s h_sb d_s       h_sb = 1 or -1: on which side of split s block b is
 
+Halves have other expectations, and a share near 1 scatters less: where a metric knows by how much, it says so
+(`growth`), and d_s is multiplied by it.
+
+The splits are the rows of a Hadamard matrix: each pair of blocks is on the same side as often as not. For a mean both
+ways give the same theta_b, and the formula for their variance is the jackknife's for both.
+
 The same overcounting meets what few samples share: repeats, strings of words in two texts, and the distance of equals,
 in which all chance is of pairs. Such a metric says of how many (`joint`). Leaving blocks out two at a time shows how
 much of the variance is shared, and that is taken off once (Efron & Stein 1981):
@@ -33,12 +39,6 @@ samples as would scatter so. Where all samples are counted, or none is, nothing 
 
     n_e                v (1 - v) / variance                   samples that would scatter so (Kish 1965)
     interval           (v + t^2 / 2 n_e -+ t sqrt(v (1 - v) / n_e + t^2 / 4 n_e^2)) / (1 + t^2 / n_e)
-
-Halves have other expectations, and a share near 1 scatters less: where a metric knows by how much, it says so
-(`growth`), and d_s is multiplied by it.
-
-The splits are the rows of a Hadamard matrix: each pair of blocks is on the same side as often as not. For a mean both
-ways give the same theta_b, and the formula for their variance is the jackknife's for both.
 """
 
 import math
