@@ -17,6 +17,7 @@ os.environ["AURIFY_HOME"] = _home.name  # for child processes too
 
 os.environ["OMP_NUM_THREADS"] = "1"  # for child processes too
 torch.set_num_threads(1)  # toy sizes: two threads would wait for each other, and for whatever else runs
+torch.backends.cudnn.allow_tf32 = False  # a GPU's convolutions with the whole mantissa, as laws expect
 
 settings.register_profile("here", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)

@@ -1,7 +1,5 @@
 """A GPU gives what the CPU gives. Left out where there is none; the laws hold there too: AURIFY_TEST_DEVICE=cuda."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 
@@ -11,15 +9,6 @@ from aurify.rng import BatchRng, SampleRng
 from aurify.spec import Grid
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-
-
-@pytest.fixture(autouse=True)
-def whole_mantissa() -> Iterator[None]:
-    """Without the ten bits of TensorFloat-32, which convolutions have by default there."""
-    was = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = False
-    yield
-    torch.backends.cudnn.allow_tf32 = was
 
 
 def on(device, name, spec):

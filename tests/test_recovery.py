@@ -5,7 +5,7 @@ import torch
 
 import disk_faults
 import toys
-from aurify import checkpoint, family, recovery
+from aurify import checkpoint, device, family, recovery
 from aurify.checkpoint import Damaged
 from aurify.events import Done, Notice, Progress, Saved
 from aurify.loop import Loop, train
@@ -25,7 +25,7 @@ def flip(path):
 
 def stopped_at(run, step):
     """The events of a training that is asked to stop at a step, as by Ctrl-C."""
-    trial = Loop(run, torch.device("cpu"), Group())
+    trial = Loop(run, device.choose(), Group())
 
     class Stop:
         asked = False
@@ -119,7 +119,7 @@ def test_a_run_that_starts_anew_is_compiled_anew(tmp_path):
     plain = toys.make(toys.write_pictures(tmp_path / "data"), "flow", tmp_path / "run")
     card = plain.card.model_copy(update={"training": plain.card.training | {"compiled": True}})
     run = Run(plain.path, card, plain.data)
-    trial = Loop(run, torch.device("cpu"), Group())
+    trial = Loop(run, device.choose(), Group())
     trial.compile()
     before = trial.state.family
     list(trial.roll_back("a test wants it"))  # there is no checkpoint
@@ -138,7 +138,7 @@ def test_a_bad_generator_leaves_the_discriminators_step_and_says_so(tmp_path, mo
 
     monkeypatch.setattr(kind, "loss", loss)
     run = toys.make(data, "gan", tmp_path / "run", steps=7, save_every=3)
-    trial = Loop(run, torch.device("cpu"), Group())
+    trial = Loop(run, device.choose(), Group())
     for _ in range(4):
         list(trial.step())
     sides = {name: getattr(trial.state.family, name) for name in ("generator", "discriminator")}

@@ -112,7 +112,7 @@ def test_accumulation_gives_the_gradient_of_the_whole_batch(tmp_path):
         found = []
         for micro in (None, 3):
             run = toys.make(data, name, tmp_path / f"{name}-{micro}", **({"micro": micro} if micro else {}))
-            trial = Loop(run, torch.device("cpu"), Group())
+            trial = Loop(run, device.choose(), Group())
             phase = trial.state.phases[0]
             heldout.only(trial.state.params, phase)
             trial.accumulate(phase)
@@ -131,7 +131,7 @@ def test_running_out_of_memory_halves_what_is_computed_at_a_time(tmp_path, monke
         return real(self, x, cond, phase, rng)
 
     monkeypatch.setattr(kind, "loss", tight)
-    trial = Loop(run, torch.device("cpu"), Group())
+    trial = Loop(run, device.choose(), Group())
     events = list(trial.step())
     assert [e.kind for e in events if isinstance(e, Notice)] == ["memory", "memory"]
     assert trial.state.micro == 2 and trial.state.step == 1
@@ -152,7 +152,7 @@ def poisoned(monkeypatch, bad_at, value, name="flow"):
 def test_a_value_that_is_not_finite_never_reaches_the_weights(tmp_path, monkeypatch):
     run = toys.make(toys.write_pictures(tmp_path / "data"), "flow", tmp_path / "run", steps=8, save_every=100)
     poisoned(monkeypatch, {3}, float("nan"))
-    trial = Loop(run, torch.device("cpu"), Group())
+    trial = Loop(run, device.choose(), Group())
     with trial.writer:
         for _ in range(3):
             list(trial.step())
