@@ -3,7 +3,7 @@
 python benchmarks/metrics.py [--samples 10000] [--features 2048] [--threads 2] [--rounds 2] [--only frechet,score]
 
 Peers: torchmetrics, torch-fidelity and clean-fid for the Frechet distance, and the fastest again for that distance as
-a report has it, extrapolated and with its interval, of 21 selections (`--only interval --rounds 1`); torchmetrics for
+a report has it, extrapolated and with its interval, of 31 selections (`--only interval --rounds 1`); torchmetrics for
 the kernel distance, torch-fidelity for the Inception score (of all samples, in one split, from the same logits), prdc
 and torch-fidelity (precision and recall alone) for neighbours. Each gets float32 features and makes float64 of them
 where it would. torch-fidelity and clean-fid want torchvision for their extractors, which no function used
@@ -113,8 +113,15 @@ def peers(x: Tensor, y: Tensor) -> dict[str, dict[str, Callable[[], Figures]]]:
 
     def fidelity_interval() -> Figures:
         mine, other = interval.block_of(len(x), 0), interval.block_of(len(y), 1)
-        without = [torch_fidelity(x[mine != b], y[other != b])["frechet"] for b in range(interval.BLOCKS)]
-        return {"frechet": interval.corrected(torch_fidelity()["frechet"], torch.tensor(without))}
+
+        def less(*blocks: int) -> float:
+            left = (torch.isin(each, torch.tensor(blocks), invert=True) for each in (mine, other))
+            return torch_fidelity(*(s[kept] for s, kept in zip((x, y), left, strict=True)))["frechet"]
+
+        without = torch.tensor([less(b) for b in range(interval.BLOCKS)])
+        two = torch.tensor([less(b, b + 1) for b in range(0, interval.BLOCKS, 2)])
+        whole = torch_fidelity()["frechet"]
+        return {"frechet": interval.corrected(whole, interval.counted_once(whole, without, two, Frechet.joint))}
 
     def fidelity_isc() -> Figures:
         found = isc.isc_features_to_metric(logits(y), splits=1, shuffle=False)

@@ -4,6 +4,7 @@ A long text is cut into passages as training cuts it: all texts one after the ot
 that follow one another; what is left at the end is less than a passage.
 """
 
+import time
 import warnings
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +27,8 @@ from aurify.evaluate.sources import MOST, capacity, spread
 from aurify.spec import Grid, Tokens
 
 NAMED = 5  # files that a sentence names
-READERS, AT_ONCE = 2, 256  # threads, which wait for the disk and unpack beside one another; files between two words
+READERS, AT_ONCE = 2, 256  # threads, which unpack beside one another; files between two words
+LONG = 5e-4  # seconds for a file above which threads pay: with small files they take turns and are three times as slow
 
 
 @dataclass(frozen=True)
@@ -81,10 +83,13 @@ def read(path: str, kind: str | None = None) -> Steps[Folder]:
     natives, labels, names, bad = [], [], [], list(source.bad)
     chosen = [source.items[i] for i in spread(len(source.items), MOST)]
     with ThreadPoolExecutor(READERS) as readers:
+        long = False
         for start in range(0, len(chosen), AT_ONCE):
             yield f"reading {path}", start / len(chosen)
-            some = chosen[start : start + AT_ONCE]
-            for item, native in zip(some, read_together(readers, codec, some), strict=True):
+            some, began = chosen[start : start + AT_ONCE], time.perf_counter()
+            read_some = read_together(readers if long else None, codec, some)
+            long = time.perf_counter() - began > LONG * len(some)
+            for item, native in zip(some, read_some, strict=True):
                 if isinstance(native, Unreadable):
                     bad.append((item.name, str(native)))
                     continue
@@ -97,11 +102,12 @@ def read(path: str, kind: str | None = None) -> Steps[Folder]:
     return found
 
 
-def read_together(readers: ThreadPoolExecutor, codec: Codec[Any], items: list[Item]) -> list[Any]:
+def read_together(readers: ThreadPoolExecutor | None, codec: Codec[Any], items: list[Item]) -> list[Any]:
     """Natives, or why there is none. Reading keeps warnings silent, which is a setting of all threads: afterwards it
     is as it was."""
+    each = partial(read_item, codec)
     with warnings.catch_warnings():
-        return list(readers.map(partial(read_item, codec), items))
+        return list(readers.map(each, items) if readers else map(each, items))
 
 
 def read_item(codec: Codec[Any], item: Item) -> Any:
@@ -141,10 +147,17 @@ def samples(folder: Folder, codec: Codec[Any], labels: tuple[str, ...] = ()) -> 
         return passages(folder, codec, codec.spec.length, found)
     rows = spread(len(folder.natives), capacity(codec.spec)).tolist()
     natives = [folder.natives[i] for i in rows]
-    wide = (codec.spec.widen(codec.encode(native)[None]) for native in natives)
-    seen = [values for x in wide if (values := codec.seen(x)) is not None]
     names = tuple(folder.names[i] for i in rows)
-    return Samples(natives, torch.cat(seen) if seen else None, found[rows], names), folder.items - len(folder.bad)
+    return Samples(natives, values(natives, codec), found[rows], names), folder.items - len(folder.bad)
+
+
+def values(natives: list[Any], codec: Codec[Any]) -> torch.Tensor | None:
+    """As figures see samples, those of one length many at a time; None for texts."""
+    many = 1 if isinstance(codec.spec, Tokens) and codec.spec.variable else AT_ONCE
+    parts = (natives[i : i + many] for i in range(0, len(natives), many))
+    wide = (codec.spec.widen(torch.stack([codec.encode(native) for native in part])) for part in parts)
+    seen = [x for stored in wide if (x := codec.seen(stored)) is not None]
+    return torch.cat(seen) if seen else None
 
 
 def passages(folder: Folder, codec: Codec[Any], length: int, labels: torch.Tensor) -> tuple[Samples, int]:

@@ -14,12 +14,14 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from aurify.evaluate.shift import shifted
+from aurify.muon import Muon
 from aurify.nets.unet import CONV, channels_last, fold, padded
 from aurify.rng import derive
 from aurify.spec import Grid
 
 BATCH = 128
-FEWEST, MOST = 200, 800  # steps; of 10,000 test digits 500 read 99.1 % rightly, 800 99.28 %, 1,200 99.31 %
+FEWEST, MOST = 120, 450  # steps; of 10,000 test digits 300 read 99.1 % rightly, 400 99.2 %, 450 99.3 %
+RATES = 0.06, 6e-3  # of filters by Muon, and of all else
 
 
 @dataclass
@@ -40,7 +42,7 @@ class Judge:
 
 
 def train_judge(
-    x: Tensor, labels: Int[Tensor, " N"], spec: Grid, epochs: int = 3, seed: int = 0
+    x: Tensor, labels: Int[Tensor, " N"], spec: Grid, epochs: int = 2, seed: int = 0
 ) -> Iterator[float | Judge]:
     """Trains on stored samples x (N, C, *grid) and their labels; yields the share done, at last the judge.
 
@@ -51,16 +53,24 @@ def train_judge(
         net = network(spec, int(labels.max()) + 1)
     generator = torch.Generator().manual_seed(derive("judge data", seed))
     steps = min(max(epochs * len(x) // BATCH, FEWEST), MOST)
-    optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3, weight_decay=0.05, fused=True)
+    optimizer = stepping(net)
     for step in range(steps):
         rows = torch.randint(len(x), (BATCH,), generator=generator)
-        optimizer.param_groups[0]["lr"] = 6e-3 * min(step / (0.2 * steps) + 0.05, (steps - step) / (0.8 * steps))
+        for group, rate in zip(optimizer.param_groups, RATES, strict=True):
+            group["lr"] = rate * min(step / (0.2 * steps) + 0.05, (steps - step) / (0.8 * steps))
         loss = F.cross_entropy(net(moved(spec.widen(x[rows]), generator)), labels[rows], label_smoothing=0.05)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         yield (step + 1) / steps
     yield Judge(net.eval().requires_grad_(False), spec)
+
+
+def stepping(net: nn.Module) -> Muon:
+    """Filters by Muon, which takes half the steps that AdamW takes to read as well; all else by AdamW."""
+    filters = [p for p in net.parameters() if p.ndim > 2]
+    others = [p for p in net.parameters() if p.ndim <= 2]
+    return Muon([{"params": filters, "lr": RATES[0], "orthogonal": True}, {"params": others, "lr": RATES[1]}])
 
 
 def network(spec: Grid, labels: int) -> nn.Sequential:

@@ -21,7 +21,7 @@ from aurify.spec import Grid
 
 MOST = 2000  # samples a side
 FEWEST = 20  # labelled samples a side below which nothing is said
-STEPS = 200  # of the judge of grids
+STEPS = 120  # of the judge of grids
 
 
 @dataclass(frozen=True)
