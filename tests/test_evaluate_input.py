@@ -10,8 +10,9 @@ from PIL import Image
 import toys
 from aurify.data.store import Store, open_or_build
 from aurify.errors import UserError
-from aurify.evaluate import metric, sources
+from aurify.evaluate import metric, of_folder, sources
 from aurify.evaluate.embedders.minilm import MiniLM
+from aurify.evaluate.folder import Folder
 from test_cli import aurify, refused
 from test_evaluate import shapes
 
@@ -162,3 +163,44 @@ def test_the_end_of_a_text_is_no_copy_of_its_beginning_but_lies_elsewhere(tmp_pa
     assert sources.positional(store)
     assert len(sources.of_store(store, 0).reference) > 1
     assert not sources.positional(open_or_build(toys.write_texts(tmp_path / "texts", 60), "text"))
+
+
+def test_a_reference_that_shares_passages_with_the_training_text_is_refused(capsys, tmp_path):
+    words = np.random.default_rng(0).permutation([f"word{i} and {i * 7} more" for i in range(3000)]).tolist()
+    sides = {"samples": words[:900], "train": words[900:2000], "reference": words[2000:] + words[950:1100]}
+    for name, some in sides.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{name}.txt").write_text(" ".join(some))
+    paths = [word for name in sides for word in (f"--{name}", tmp_path / name)]
+    said = refused(capsys, "evaluate", *paths).replace("\n", " ")
+    assert "stand word for word in" in said and "reference.txt is train.txt" in said
+
+
+def test_a_reference_whose_samples_are_all_the_same_is_refused(capsys, tmp_path, real):
+    same = tmp_path / "same"
+    same.mkdir()
+    picture = sorted(real["reference"].iterdir())[0].read_bytes()
+    for i in range(60):
+        (same / f"{i}.png").write_bytes(picture)
+    said = refused(capsys, "evaluate", "--samples", real["train"], "--reference", same)
+    assert "give a reference whose samples differ" in said.replace("\n", " ")
+
+
+def test_samples_with_labels_of_other_names_are_told_and_never_gold(capsys, tmp_path):
+    sides = {}
+    for name, seed in (("samples", 1), ("reference", 2)):
+        for label, first in (("round", 0), ("square", 1)):
+            there = shapes(tmp_path / f"{name}-{label}", 70, 10 * seed + first)
+            sides.setdefault(name, tmp_path / name).mkdir(exist_ok=True)
+            there.rename(tmp_path / name / (f"class_{label}" if name == "samples" and first else label))
+    found = report(capsys, tmp_path, **sides)
+    assert any("labels that" in told and "class_square" in told for told in found["notices"])
+
+
+def test_what_a_folder_is_measured_by_depends_on_labels_and_without_a_training_set_on_the_seed():
+    def known(labels):
+        return Folder("a", "image", ["a", "b"], labels, ("1", "2"), 2, ())
+
+    one, two = known(["x", "y"]), known(["y", "x"])
+    assert of_folder.hashed([one], 1) != of_folder.hashed([two], 1) != of_folder.hashed([two], 2)
+    assert of_folder.hashed([one, two], 1) == of_folder.hashed([one, two], 2)

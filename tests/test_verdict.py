@@ -13,7 +13,7 @@ from aurify.evaluate.figure import COPIES, Figure, Measured, Protocol
 from aurify.evaluate.report import Report
 from aurify.evaluate.seldom import missing
 from aurify.evaluate.sources import Real
-from aurify.evaluate.verdict import CLOSE, MORE, Skill, judge, wanting
+from aurify.evaluate.verdict import CLOSE, MORE, Skill, judge, place, wanting
 from prose import original, prose, samples, shuffled, stream
 
 # Rules
@@ -98,11 +98,21 @@ def test_a_skill_is_defined_only_where_a_baseline_is_shown_to_be_farther_than_re
 
 
 def test_training_samples_are_the_floor_only_where_they_are_shown_to_be_farther():
-    floor = around(0.0, 0.01, 1)
-    for value, chosen in ((0.005, "floor"), (0.3, COPIES)):
+    floor, noise = around(0.0, 0.01, 1), around(1.0, 0.01, 3)
+    for value, made, chosen in ((0.005, 0.3, "floor"), (0.3, 0.3, COPIES), (0.3, 0.5, COPIES), (0.3, 0.1, "floor")):
         train = around(value, 0.01, 2)
-        found = figures.floor_of(a_figure(floor, floor, {COPIES: train, "noise": around(1.0, 0.01, 3)}))
-        assert found is (floor if chosen == "floor" else train)
+        found = a_figure(around(made, 0.01, 4), floor, {COPIES: train, "noise": noise})
+        assert figures.floor_of(found) is (floor if chosen == "floor" else train)
+        told = figures.with_floor_told(found).note
+        assert told == "" if chosen == "floor" else "training samples stand in the place" in told
+        assert ("training samples" in place(figures.skill(found))) == (chosen == COPIES)
+
+
+def test_samples_are_worse_than_a_baseline_only_where_training_samples_are_not_as_far():
+    floor, noise = around(0.0, 0.01, 1), around(0.2, 0.01, 3)
+    for train, is_worse in ((0.0, True), (0.1, True), (0.3, False)):
+        found = a_figure(around(0.3, 0.01, 4), floor, {COPIES: around(train, 0.01, 2), "noise": noise})
+        assert (figures.worse(found) is not None) == is_worse
 
 
 def moved(name, shift):

@@ -60,6 +60,7 @@ class Writer:
         kept["seconds"] += self.seconds
         kept["watching"] = kept.get("watching", 0.0) + self.watched
         kept["threads"] = torch.get_num_threads()
+        kept["gpu"] = kept.get("gpu", False) or (torch.cuda.is_available() and torch.cuda.max_memory_allocated() > 0)
         kept["peak_memory"] = max(kept.get("peak_memory", 0), peak_memory())
         if now and self.joules and "joules" in kept:
             kept["joules"] += (now[0] - self.joules[0]) % now[1]

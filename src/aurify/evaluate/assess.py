@@ -13,6 +13,7 @@ from torch import Tensor
 
 import aurify
 from aurify.codec import Codec
+from aurify.errors import UserError
 from aurify.evaluate import controls, embedder, metric, verdict
 from aurify.evaluate import copying as copies
 from aurify.evaluate import figures as all_figures
@@ -111,7 +112,7 @@ def assess(case: Case) -> Steps[Report]:
     yield "writing the report", 1.0
     skill = all_figures.skill(chief) if chief else None
     worse = all_figures.worse(chief) if chief else None
-    return report(case, chief_first(found, chief), copied, (skill, worse), n)
+    return report(case, chief_first(found, chief), copied, (skill, worse, taken), n)
 
 
 def with_columns(case: Case) -> Case:
@@ -164,11 +165,19 @@ def everything(case: Case, one: Embedder) -> Steps[dict[str, Tensor]]:
 
 
 def alike(features: dict[str, Tensor], one: Embedder) -> tuple[str, ...]:
-    """That features are constant, so that figures of spread have nothing to go by."""
-    sides = {"made": "samples", "reference": "real samples"}
-    told = "all {} {} are the same to the {}: figures that need them to differ are not defined or mean little."
-    same = [name for name in sides if len(features[name]) > 1 and bool((features[name] == features[name][0]).all())]
-    return tuple(told.format(len(features[name]), sides[name], one.title).capitalize() for name in same)
+    """That features of the samples are constant, so that figures of spread have nothing to go by.
+
+    Raises:
+        UserError: those of the reference are.
+    """
+    same = {name for name, x in features.items() if len(x) > 1 and bool((x == x[0]).all())}
+    if "reference" in same:
+        raise UserError(
+            f"all {len(features['reference'])} real samples that others are to be judged by are the same to the "
+            f"{one.title}: nothing can be told by them; give a reference whose samples differ"
+        )
+    told = f"All {len(features['made'])} samples are the same to the {one.title}: figures that need them to differ are"
+    return (f"{told} not defined or mean little.",) if "made" in same else ()
 
 
 def lacking(case: Case, seen: all_figures.Views) -> tuple[str, ...]:
@@ -210,9 +219,15 @@ def cut_to(case: Case, n: int) -> tuple[str, ...]:
 
 
 def report(
-    case: Case, found: tuple[Figure, ...], copied: Copying | None, stands: tuple[Skill | None, str | None], n: int
+    case: Case,
+    found: tuple[Figure, ...],
+    copied: Copying | None,
+    stands: tuple[Skill | None, str | None, str | None],
+    n: int,
 ) -> Report:
-    """`stands`: the skill of the principal figure, and that it is worse than a baseline's."""
+    """`stands`: the skill of the principal figure, that it is worse than a baseline's, and that samples are taken from
+    the reference."""
+    skill, worse, taken = stands
     few, short = None, "samples" if len(case.made) < case.real.most else "unseen"
     if n < FEW:
         kind = "samples to judge" if short == "samples" else "real samples the model has not seen"
@@ -220,7 +235,8 @@ def report(
     failures = [*case.notices, *verdict.wanting(found), *unsure(copied)]
     likelier = all_figures.likelier(list(found))
     rings = copied.sentence if copied and copied.rings else None
-    word = verdict.judge(stands[0], rings, few, failures, likelier, stands[1], short, copied and copied.blind)
+    blind = (copied and copied.blind) or taken
+    word = verdict.judge(skill, rings, few, failures, likelier, worse, short, blind)
     return Report(
         verdict=word,
         figures=found,

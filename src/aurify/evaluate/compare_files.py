@@ -1,5 +1,6 @@
 """compare.html, compare.md and compare.json: the same comparison for people, for documents and for programs."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ def to_json(found: Comparison) -> dict[str, Any]:
              for side in found.sides}  # fmt: skip
     figures = [
         {"figure": key, "better": f.better, "floor": f.floor and f.floor.value, "best_baseline": f.best_baseline}
-        | {"measured": {side.name: told(side.measured(key)) for side in found.sides}}
+        | {"floor_interval": f.floor and f.floor.interval, "baseline": told(f.ceilings.get(f.best_baseline or ""))}
+        | {"measured": {side.name: told(side.measured(key)) for side in found.sides}, "protocol": asdict(f.protocol)}
         for key, f in found.figures.items()
     ]
     differences = [

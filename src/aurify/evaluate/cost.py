@@ -33,4 +33,6 @@ def cost(run: Run, step: int) -> dict[str, Any]:
         watts = threads * WATTS_PER_CORE
         facts["energy_wh"] = watts * seconds / 3600
         facts["energy_source"] = f"estimated, {WATTS_PER_CORE:g} W for each of {threads} threads"
+    if kept.get("gpu"):
+        facts["energy_source"] += "; of the processor alone: what the GPU took is not counted"
     return facts

@@ -17,7 +17,7 @@ from aurify.evaluate.progress import Steps, at_last
 from aurify.evaluate.rounding import number
 from aurify.evaluate.samples import Samples
 from aurify.evaluate.sources import Real
-from aurify.evaluate.verdict import Skill
+from aurify.evaluate.verdict import LIKE, TRAINED, Skill
 from aurify.rng import derive
 
 FEW = 50  # samples on each side below which no verdict is given
@@ -168,11 +168,19 @@ def principal(found: list[Figure], width: int) -> Figure | None:
     """The figure that the verdict rests on: Frechet needs twice as many samples as features, KID some dozens."""
     frechet, kid = (next((f for f in found if f.metric == name and f.floor is not None), None) for name in FIRST)
     if frechet is not None and not too_few(frechet.protocol.n, width):
-        return frechet
+        return with_floor_told(frechet)
     if kid is None or kid.protocol.n < FEW:
         return None
     few = f"{kid.protocol.n} samples are fewer than twice the {width} features, too few for a Frechet distance"
-    return replace(kid, note=f"The verdict rests on this figure: {few}.")
+    return with_floor_told(replace(kid, note=f"The verdict rests on this figure: {few}."))
+
+
+def with_floor_told(f: Figure) -> Figure:
+    """With a word on what the verdict measures the samples by, where that is not the floor."""
+    if floor_of(f) is f.floor:
+        return f
+    told = "In the verdict training samples stand in the place of other real samples, for they are farther off."
+    return replace(f, note=f"{f.note} {told}".strip())
 
 
 def skill(f: Figure) -> Skill | None:
@@ -186,20 +194,29 @@ def skill(f: Figure) -> Skill | None:
     ends = interval.ratio(gained, whole)
     if ends is None or whole.value <= 0:
         return None
-    return Skill(gained.value / whole.value, ends, f"the {f.title}", name)
+    return Skill(gained.value / whole.value, ends, f"the {f.title}", name, LIKE if floor is f.floor else TRAINED)
 
 
 def floor_of(f: Figure) -> Measured:
-    """Other unseen real samples, or training samples where the paired interval shows that these are farther."""
+    """Other unseen real samples; or training samples, where paired intervals show that these are farther, and do not
+    show that the samples come nearer than they do."""
     assert f.floor is not None
     train = f.ceilings.get(COPIES)
-    return train if train and interval.difference(train, f.floor).interval[0] > 0 else f.floor
+    if train is None or not farther(train, f.floor) or farther(train, f.measured):
+        return f.floor
+    return train
+
+
+def farther(a: Measured, b: Measured) -> bool:
+    """Whether the paired interval shows that a is greater than b."""
+    return interval.difference(a, b).interval[0] > 0
 
 
 def worse(f: Figure) -> str | None:
-    """That the samples are farther from real ones than a plain baseline, where the paired interval shows it."""
-    name = f.best_baseline
-    if name is None or interval.difference(f.measured, f.ceilings[name]).interval[0] <= 0:
+    """That the samples are farther from real ones than a plain baseline, where paired intervals show it; and farther
+    than training samples, if there are such: nothing that learned from these can be expected to come nearer."""
+    name, train = f.best_baseline, f.ceilings.get(COPIES)
+    if name is None or not farther(f.measured, f.ceilings[name]) or (train and not farther(f.measured, train)):
         return None
     return (
         f"The {f.title} of the samples is {number(f.measured.value)}, that of the best plain baseline ({name}) "

@@ -2,27 +2,26 @@
 
 import hashlib
 import shlex
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from aurify import codec as codecs
 from aurify.codec import Codec
 from aurify.errors import UserError
-from aurify.evaluate import assess, folder, of_run, sources
+from aurify.evaluate import assess, folder, of_run, overlap, sources
 from aurify.evaluate.assess import Case
 from aurify.evaluate.figures import FEW
-from aurify.evaluate.folder import Folder
+from aurify.evaluate.folder import NAMED, Folder
 from aurify.evaluate.licences import licences
 from aurify.evaluate.progress import Doing, at_last
 from aurify.evaluate.report import Report
 from aurify.evaluate.samples import Decoded, Samples
-from aurify.evaluate.sources import Real, some_of
+from aurify.evaluate.sources import Real
 from aurify.evaluate.usefulness import usefulness
 from aurify.spec import Tokens
 
-CHANCE = 0.01  # share of samples that may be equal to one of the reference
 FEWEST = 4  # real samples without a training set: a half serves as one, the rest for reference and floor
 
 
@@ -40,9 +39,9 @@ def evaluate(samples: str, reference: str, train: str | None, out: str, seed: in
             folders[name] = yield from folder.read(path, folders["reference"].codec if folders else None)
     yield "comparing contents", 0.0
     repeats = codecs.load(folders["reference"].codec).repeats
-    refuse_the_reference_itself(folders["samples"], folders["reference"], repeats)
+    overlap.refuse_the_reference_itself(folders["samples"], folders["reference"], repeats)
     if train:
-        refuse_overlap(folders["reference"], folders["train"], (reference, train), repeats)
+        overlap.refuse_overlap(folders["reference"], folders["train"], (reference, train), repeats)
     case = case_of(folders, reference, samples, train, seed)
     steps = usefulness(case.made, case.real.train, case.real.reference, seed)
     helped = yield from at_last(steps, "does generating help?")
@@ -66,25 +65,38 @@ def case_of(folders: dict[str, Folder], reference: str, samples: str, train: str
         made=sources.mixed(sets["samples"], seed),
         real=real_of(sets, seen["train"][1] if train else 0, reference, seed),
         codec=codec,
-        data=facts(folders, sets, codec),
+        data=facts(folders, sets, codec, seed),
         seed=seed,
         options={},
         trained_on=train is not None,
         command=shlex.join(command + (["--train", train] if train else [])),
         subject={"folder": samples},
-        notices=tuple(filter(None, [folders["samples"].unreadable])),
+        notices=tuple(filter(None, [folders["samples"].unreadable, *map(partial(strange, known), folders.values())])),
         remarks=remarks(folders, codec),
         changed=changed,
         elsewhere=isinstance(codec.spec, Tokens) and codec.spec.stream,
     )
 
 
-def facts(folders: dict[str, Folder], sets: dict[str, Samples], codec: Codec[object]) -> dict[str, object]:
+def strange(known: Folder, some: Folder) -> str | None:
+    """That some samples have labels which the reference has not, so that these count for none, in a sentence."""
+    others = [name for name in some.label_names if name not in known.label_names]
+    if not others or not known.label_names:
+        return None
+    n = sum(label in others for label in some.labels)
+    return (
+        f"{n:,} of {len(some.labels):,} samples of {some.path} have labels that {known.path} does not know "
+        f"({', '.join(others[:NAMED])}{', ...' if len(others) > NAMED else ''}), which were left out: give labels the "
+        "same names on both sides."
+    )
+
+
+def facts(folders: dict[str, Folder], sets: dict[str, Samples], codec: Codec[object], seed: int) -> dict[str, object]:
     """The data in the report."""
     bad = {name: dict(some.bad[:100]) for name, some in folders.items() if some.bad}
     return {
         "source": folders["reference"].path,
-        "hash": hashed([folders[name] for name in ("reference", "train") if name in folders]),
+        "hash": hashed([folders[name] for name in ("reference", "train") if name in folders], seed),
         "labels": list(folders["reference"].label_names),
         "counts": {name: len(found) for name, found in sets.items()},
         "notes": list(codec.notes),
@@ -98,13 +110,19 @@ def remarks(folders: dict[str, Folder], codec: Codec[object]) -> tuple[str, ...]
     told = [folders[name].unreadable for name in ("reference", "train") if name in folders]
     for some in folders.values():
         changed = folder.refitted(some, codec)
-        told.append(f"Of {some.path}, {changed} before anything was measured." if changed else None)
+        lost = " What is finer than that was not looked at." if "resized" in changed else ""
+        told.append(f"Of {some.path}, {changed} before anything was measured.{lost}" if changed else None)
     return tuple(filter(None, told))
 
 
-def hashed(folders: list[Folder]) -> str:
-    """Of the real data that figures depend on: the reference, and what embedders learn from."""
-    return hashlib.sha256(" ".join("".join(sorted(folder.hashes)) for folder in folders).encode()).hexdigest()
+def hashed(folders: list[Folder], seed: int) -> str:
+    """Of the real data that figures depend on: the reference, and what embedders learn from, with its labels. Without a
+    training set the seed decides which half of the reference that is."""
+    digest = hashlib.sha256(b"" if len(folders) > 1 else str(seed).encode())
+    for some in folders:
+        words = sorted(f"{content} {label}" for content, label in zip(some.hashes, some.labels, strict=True))
+        digest.update(repr(words).encode())
+    return digest.hexdigest()
 
 
 def real_of(sets: dict[str, Samples], known: int, reference: str, seed: int) -> Real:
@@ -119,37 +137,3 @@ def real_of(sets: dict[str, Samples], known: int, reference: str, seed: int) -> 
     if "train" in sets:
         return Real(sets["train"], first, second, f"half of the samples of {reference}", known)
     return Real(first, *sources.dealt(second, seed), f"a quarter of the samples of {reference}", len(first))
-
-
-def refuse_overlap(unseen: Folder, known: Folder, paths: tuple[str, str], repeats: bool) -> None:
-    """Where samples repeat as rows of a table do, as many may agree as have their like in the training set."""
-    both, (reference, train) = shared(unseen, known), paths
-    if len(both) > (CHANCE + with_their_like(known) if repeats else 0) * len(unseen.names):
-        raise UserError(
-            f"{len(both)} samples of {reference} are in {train} too ({some_of(both)}): "
-            "take them out of the reference, which must be unseen"
-        )
-
-
-def refuse_the_reference_itself(made: Folder, reference: Folder, repeats: bool) -> None:
-    """Samples that are the reference's own would be perfect by every distance. As many as repeat in the reference may
-    agree by chance, as short texts do."""
-    both = shared(made, reference)
-    repeated = with_their_like(reference) if repeats else 1 - len(set(reference.hashes)) / len(reference.hashes)
-    if len(both) > (CHANCE + repeated) * len(made.names):
-        raise UserError(
-            f"{len(both)} of {len(made.names)} samples are in the reference itself ({some_of(both)}): "
-            "nothing can be judged by its own copy; a reference must hold other real samples"
-        )
-
-
-def with_their_like(some: Folder) -> float:
-    """Share of samples that another one equals."""
-    counts = Counter(some.hashes)
-    return sum(n for n in counts.values() if n > 1) / len(some.hashes)
-
-
-def shared(some: Folder, others: Folder) -> list[tuple[str, str]]:
-    """Samples of equal content, by name in the one and in the other."""
-    names = dict(zip(others.hashes, others.names, strict=True))
-    return [(name, names[h]) for h, name in zip(some.hashes, some.names, strict=True) if h in names]

@@ -31,7 +31,7 @@ from aurify.run import Run
 from aurify.spec import Tokens
 
 N = 1000  # samples that a run is judged by, where its data allow
-ATTACKED = 200  # training samples, and as many others, that membership is guessed of
+ATTACKED = 500  # training samples, and as many others, that membership is guessed of: fewer hardly tell a threshold
 BAD_NEWS = ("rolled-back", "not-finite", "collapse", "damaged", "overfitting", "copying")
 
 

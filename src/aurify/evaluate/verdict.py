@@ -4,8 +4,8 @@
 
 The floor is other unseen real samples; or training samples that no embedder learned from, where the paired interval
 shows that they are farther: where the two come from unlike places (the last act of a play), nothing that learned from
-the one can come nearer to the other. Samples that are shown to be worse than the best baseline are a bubble whatever
-the floor is.
+the one can be expected to come nearer to the other. Samples that are shown to be farther than the best baseline, and
+than training samples, are a bubble whatever the floor is.
 
 All three are the principal figure (the first one of the report): of the samples, of other real ones in their place, of
 the best baseline fitted on the spot. Its interval comes from the paired jackknife of the three. A distance alone lets
@@ -23,7 +23,11 @@ Word = Literal["gold", "promising", "bubble", "not enough data to tell"]
 Short = Literal["samples", "unseen"]  # generated samples, or real ones that the model never saw
 
 GOLD = 0.9  # of the way from the best plain baseline to real samples, and of what real samples reach
-LEVEL = "a plain baseline comes as near to real samples as other real samples do, or no figure is defined for so few"
+LIKE, TRAINED = "other real samples", "training samples, which are farther off than other real samples"
+LEVEL = (
+    "a plain baseline comes as near to real samples as other real samples, or training samples, do, or no figure is "
+    "defined for so few"
+)
 LESS = (
     "Copies are not worth a model: give it more data, train it for fewer steps, or take a smaller one.",
     "Look at the closest pairs in the report before you share any sample.",
@@ -33,19 +37,22 @@ MORE: dict[Short, tuple[str, ...]] = {
     "samples": ("Judge more samples: there are more unseen real ones (-n for a run, more files in a folder).",),
     "unseen": ("Keep more real samples unseen (held-out, test, or the reference): more generated ones tell nothing.",),
 }
-APART = ("Judge by real samples of which no copy, in whatever form, is among the training data.",)
+APART = (
+    "Judge by other real samples: of none may a copy, in whatever form, be among the training data or the samples.",
+)
 COOLER = ("Sample it with a lower temperature, and compare: aurify evaluate RUN --set temperature=0.8.",)
 CLOSE = ("precision", "recall", "coverage", "label_accuracy")  # figures that gold asks for beside the principal one
 
 
 @dataclass(frozen=True)
 class Skill:
-    """How far from the best plain baseline to real samples; `interval` holds 95 %."""
+    """How far from the best plain baseline to real samples, or to what stands for these; `interval` holds 95 %."""
 
     value: float
     interval: tuple[float, float]
     figure: str
     baseline: str
+    like: str = LIKE
 
 
 @dataclass(frozen=True)
@@ -88,14 +95,16 @@ def judge(
         likelier: that it predicts unseen samples better than every plain baseline, in a sentence, where it does.
         worse: that the samples are farther from real ones than a plain baseline, in a sentence, where it is shown.
         short: of which there are fewer, so that more of them would tell more.
-        blind: why the copying alarm's silence means nothing, else None.
+        blind: why nothing is told though all looks well (the alarm's silence means nothing, or the samples are the
+            reference's own), else None.
     """
     if copies:  # said first: a copycat's figures are perfect
         return Verdict("bubble", (copies, *failures), LESS, skill)
     found = by_figures(skill, few, failures, likelier, worse, short)
     if blind and found.word != "bubble":  # what is no better than a baseline is so with or without copies
         reasons = (few, blind) if few else (blind,)
-        return Verdict("not enough data to tell", (*reasons, *failures), APART, skill)
+        others = tuple(told for told in failures if told != blind)
+        return Verdict("not enough data to tell", (*reasons, *others), APART, skill)
     return found
 
 
@@ -132,7 +141,8 @@ def by_skill(skill: Skill, failures: Sequence[str], likelier: str | None, short:
         return Verdict("bubble", (f"{placed}: {found} than a plain baseline.", *failures), (baseline,), skill)
     if low >= GOLD and not failures:
         advice = ("Ship it with its report; judge a few dozen by eye first: aurify judge.",)
-        return Verdict("gold", (f"{placed}, and no copying was found.",), advice, skill)
+        silent = "no copying was found, of the kinds that the control shows to be found"
+        return Verdict("gold", (f"{placed}, and {silent}.",), advice, skill)
     if high >= GOLD and not failures:
         perhaps = f"{placed}: better than a baseline; whether like real samples, so few cannot tell."
         return Verdict("promising", (perhaps,), MORE[short], skill)
@@ -147,6 +157,6 @@ def place(skill: Skill) -> str:
     """Where between baseline and real samples they are."""
     low, high = skill.interval
     return (
-        f"{skill.figure} lies {skill.value:.0%} of the way from the best plain baseline ({skill.baseline}) to other "
-        f"real samples (95 % interval {low:.0%} to {high:.0%})"
+        f"{skill.figure} lies {skill.value:.0%} of the way from the best plain baseline ({skill.baseline}) to "
+        f"{skill.like} (95 % interval {low:.0%} to {high:.0%})"
     )

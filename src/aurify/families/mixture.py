@@ -196,19 +196,24 @@ class Mixture(Family):
             expected = statistics(x, log_joint.softmax(1), found)
         kept = (self.xz, self.zz, self.xx)
         pull = torch.stack([(s * (s - e).detach()).sum() for s, e in zip(kept, expected, strict=True)]).sum()
-        bits = self.spec.dims * math.log(STEP) if self.spec.size else 0.0
         alive = torch.special.entr(g.share).sum().exp()
-        told = {"bound": -log_p.mean() - bits, "alive": alive, "reborn": self.reborn.float()}
+        told = {"bound": -log_p.mean() - self.step_volume, "alive": alive, "reborn": self.reborn.float()}
         return {"loss": -log_p.mean() / self.spec.dims + pull - pull.detach(), **told}
+
+    @property
+    def step_volume(self) -> float:
+        """The logarithm of the volume in which grey values are stored as the same sample; rows have none: 0."""
+        return self.spec.dims * math.log(STEP) if self.spec.size else 0.0
 
     @torch.no_grad()
     def log_prob(self, x: Tensor, cond: Cond) -> Tensor:
-        """The exact density, of all labels together where none is asked for. Of grey values a density too: plus
-        D log(2/255) it is about the log-probability of the stored sample."""
+        """Exact, of all labels together where none is asked for. Of rows the density; of grids with axes that of a step
+        between two of 256 values, plus D log(2/255): about the log-probability of the stored sample, as others have it.
+        """
         g, x = self.gaussians(), x.flatten(1) - self.centre
         open_to = self.allowed(cond, len(x))
         log_joint = self.posterior(x, g).log_joint.masked_fill(~open_to, -torch.inf)
-        return log_joint.logsumexp(1) - (g.share * open_to).sum(1).log().to(x)
+        return log_joint.logsumexp(1) - (g.share * open_to).sum(1).log().to(x) + self.step_volume
 
     @torch.inference_mode()
     def sample(self, cond: Cond, rng: Rng, options: Options) -> Tensor:
