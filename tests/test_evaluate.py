@@ -176,8 +176,8 @@ def test_what_training_noticed_is_in_the_report_of_later_weights_alone(run, kind
 def test_other_training_samples_are_other_data_to_a_protocol(real, tmp_path):
     paths = [real["reference"], *(shapes(tmp_path / str(s), 30, s) for s in (8, 9))]
     folders = [last(folder.read(str(path))) for path in paths]
-    one, other = (of_folder.hashed([folders[0], train]) for train in folders[1:])
-    assert one != other and one == of_folder.hashed([folders[0], folders[1]])
+    one, other = (of_folder.hashed([folders[0], train], 1) for train in folders[1:])
+    assert one != other and one == of_folder.hashed([folders[0], folders[1]], 2)
 
 
 @pytest.mark.slow
