@@ -228,3 +228,17 @@ def test_a_training_ends_when_it_was_said_to(name, tmp_path, monkeypatch):
     done = list(train(run))[-1]
     assert done.seconds == pytest.approx(made.seconds, rel=0.3)
     assert time.perf_counter() - began == pytest.approx(24, rel=0.3)
+
+
+def test_a_training_is_looked_at_less_where_looking_would_take_more_than_a_part_of_its_time(tmp_path):
+    bench = bench_of("flow", tmp_path)
+    looks = []
+    for seconds in (60.0, 200.0, 3600.0):
+        made = plan.choose_steps(bench, {"batch": 8}, COSTS, seconds)
+        assert COSTS.of(made) <= seconds < COSTS.of(made.model_copy(update={"steps": made.steps + 1}))
+        assert made.looks == 1 or COSTS.watching(made) <= plan.WATCHED * COSTS.of(made)
+        assert made.steps in made.previews()
+        looks.append(made.looks)
+    assert looks == sorted(looks) and looks[0] < looks[-1] == 6
+    bench.settings["training"]["looks"] = 6
+    assert plan.choose_steps(bench, {"batch": 8, "looks": 6}, COSTS, 60.0).looks == 6

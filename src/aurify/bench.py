@@ -205,8 +205,11 @@ class Costs:
         """Seconds of a whole training; every evaluation may find the best weights so far, which are saved."""
         evaluations, steps = training.evaluations(), training.steps
         saves = len(evaluations | set(range(training.save_every, steps + 1, training.save_every)))
-        rare = len(evaluations) * self.evaluation + len(training.previews()) * self.preview + saves * self.save
-        return self.start + steps * self.mean(steps) + rare
+        return self.start + steps * self.mean(steps) + self.watching(training) + saves * self.save
+
+    def watching(self, training: TrainConfig) -> float:
+        """Seconds of looking at it."""
+        return len(training.evaluations()) * self.evaluation + len(training.previews()) * self.preview
 
 
 def measured(bench: Bench, loop: Loop, seconds: float) -> Costs:

@@ -25,6 +25,7 @@ from aurify.training import TrainConfig
 
 CHECKPOINT_SECONDS = 60  # between two checkpoints, about; more where writing one takes long
 LEAST = 10  # steps of a training that is worth the name
+WATCHED = 0.03  # of a training's time may go into looking at it
 COPIES = 6  # of what grew, in memory: the model made of it too, and what both are made in
 
 Say = Callable[[str], None]
@@ -145,7 +146,8 @@ def rate(bench: Bench, loop: Loop, seconds: float) -> float:
 
 
 def choose_steps(bench: Bench, settings: dict[str, Any], costs: Costs, left: float | None) -> TrainConfig:
-    """The training's settings, with as many steps as fit into the seconds left, unless the user fixed them."""
+    """The training's settings, with as many steps as fit into the seconds left, unless the user fixed them; and with
+    fewer looks at it where these would take more than WATCHED of its time."""
     wanted, seconds = bench.settings["training"].get("save_every"), max(CHECKPOINT_SECONDS, 20 * costs.save)
 
     def of(steps: int) -> TrainConfig:
@@ -158,9 +160,13 @@ def choose_steps(bench: Bench, settings: dict[str, Any], costs: Costs, left: flo
     most, enough = max(1, int(left / costs.step)), bench.enough(settings["batch"])
     most = min(most, enough) if enough else most
     steps = bisect_right(range(1, most + 1), left, key=lambda n: costs.of(of(n)))
-    if steps < min(LEAST, enough or LEAST):
+    made, short_of_time = of(max(1, steps)), steps < min(LEAST, enough or LEAST)
+    dear = short_of_time or costs.watching(made) > WATCHED * costs.of(made)
+    if dear and made.looks > 1 and "looks" not in bench.settings["training"]:
+        return choose_steps(bench, {**settings, "looks": made.looks - 1}, costs, left)
+    if short_of_time:
         raise UserError(
             f"the minutes are too few here: after calibration and previews only {steps} steps fit. "
             "Give more --minutes, or say --steps yourself."
         )
-    return of(steps)
+    return made

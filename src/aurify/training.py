@@ -25,6 +25,7 @@ class TrainConfig(BaseModel, frozen=True, extra="forbid"):
         False, description="keep two more averages in every checkpoint: --checkpoint ema=0.1 then chooses their length"
     )
     save_every: int = Field(500, ge=1, description="steps between checkpoints")
+    looks: int = Field(6, ge=1, le=6, description="previews, at the end, half, a quarter ... of the run")
     seed: int = Field(0, ge=0, description="of weights, data order and noise")
 
     def rate(self, step: int) -> float:
@@ -40,14 +41,14 @@ class TrainConfig(BaseModel, frozen=True, extra="forbid"):
 
     def previews(self) -> set[int]:
         """Steps after which a preview is made: growing intervals, the last step included."""
-        return {math.ceil(self.steps * 0.5**k) for k in range(6) if self.steps * 0.5**k >= 1} | {
-            math.ceil(self.steps * 0.75)
-        }
+        halves = {math.ceil(self.steps * 0.5**k) for k in range(self.looks) if self.steps * 0.5**k >= 1}
+        return halves | ({math.ceil(self.steps * 0.75)} if self.looks > 2 else set())
 
     def evaluations(self) -> set[int]:
-        """Steps after which the held-out loss is measured: the previews and every eighth of the run, which
-        falls upon most of them."""
-        return self.previews() | {math.ceil(self.steps * k / 8) for k in range(1, 9)}
+        """Steps after which the held-out loss is measured: the previews and every eighth of the run, or quarter where
+        looks are to be few, which falls upon most of them."""
+        parts = 8 if self.looks > 3 else 4
+        return self.previews() | {math.ceil(self.steps * k / parts) for k in range(1, parts + 1)}
 
     @property
     def log_every(self) -> int:
