@@ -170,7 +170,8 @@ def alike(features: dict[str, Tensor], one: Embedder) -> tuple[str, ...]:
     Raises:
         UserError: those of the reference are.
     """
-    same = {name for name, x in features.items() if len(x) > 1 and bool((x == x[0]).all())}
+    sides = {name: features[name] for name in ("made", "reference")}
+    same = {name for name, x in sides.items() if len(x) > 1 and bool((x == x[0]).all())}
     if "reference" in same:
         raise UserError(
             f"all {len(features['reference'])} real samples that others are to be judged by are the same to the "

@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from aurify import codec as codecs
 from aurify.codec import Codec, Unreadable
@@ -23,7 +25,7 @@ from aurify.data.source import open_source
 from aurify.errors import UserError
 from aurify.evaluate.progress import Steps
 from aurify.evaluate.samples import Decoded, Samples
-from aurify.evaluate.sources import MOST, capacity, spread
+from aurify.evaluate.sources import MOST, capacity, spread, stacked
 from aurify.spec import Grid, Tokens
 
 NAMED = 5  # files that a sentence names
@@ -151,12 +153,11 @@ def samples(folder: Folder, codec: Codec[Any], labels: tuple[str, ...] = ()) -> 
     return Samples(natives, values(natives, codec), found[rows], names), folder.items - len(folder.bad)
 
 
-def values(natives: list[Any], codec: Codec[Any]) -> torch.Tensor | None:
-    """As figures see samples, those of one length many at a time; None for texts."""
-    many = 1 if isinstance(codec.spec, Tokens) and codec.spec.variable else AT_ONCE
-    parts = (natives[i : i + many] for i in range(0, len(natives), many))
-    wide = (codec.spec.widen(torch.stack([codec.encode(native) for native in part])) for part in parts)
-    seen = [x for stored in wide if (x := codec.seen(stored)) is not None]
+def values(natives: list[Any], codec: Codec[Any]) -> Float[Tensor, "n C *size"] | None:
+    """As figures see samples, many at a time; None for texts."""
+    parts = (natives[i : i + AT_ONCE] for i in range(0, len(natives), AT_ONCE))
+    stored = (stacked(codec.spec, [codec.encode(native)[None] for native in part]) for part in parts)
+    seen = [x for part in stored if (x := codec.seen(codec.spec.widen(part))) is not None]
     return torch.cat(seen) if seen else None
 
 

@@ -11,6 +11,8 @@ CHANCE = 0.01  # share of samples that may be equal to one of the reference
 PASSAGE, PASSAGES = 256, 200  # characters of a piece of text, and pieces that are looked for
 SAME = 0.02  # share of them that may stand in the training text: quotations, licences
 
+Named = list[tuple[str, str]]  # names of texts, and these
+
 
 def refuse_overlap(unseen: Folder, known: Folder, paths: tuple[str, str], repeats: bool) -> None:
     """Where samples repeat as rows of a table do, as many may agree as have their like in the training set. Of long
@@ -29,9 +31,6 @@ def refuse_overlap(unseen: Folder, known: Folder, paths: tuple[str, str], repeat
             f"{len(both)} of {len(tried)} passages of {PASSAGE} characters of {reference} stand word for word in "
             f"{train} ({some_of(list(dict.fromkeys(both)))}): take them out of the reference, which must be unseen"
         )
-
-
-Named = list[tuple[str, str]]  # names of texts, and these
 
 
 def plain_texts(some: Folder) -> Named:

@@ -37,9 +37,7 @@ MORE: dict[Short, tuple[str, ...]] = {
     "samples": ("Judge more samples: there are more unseen real ones (-n for a run, more files in a folder).",),
     "unseen": ("Keep more real samples unseen (held-out, test, or the reference): more generated ones tell nothing.",),
 }
-APART = (
-    "Judge by other real samples: of none may a copy, in whatever form, be among the training data or the samples.",
-)
+APART = ("Judge by other real samples, of which no copy in whatever form is among the training data or the samples.",)
 COOLER = ("Sample it with a lower temperature, and compare: aurify evaluate RUN --set temperature=0.8.",)
 CLOSE = ("precision", "recall", "coverage", "label_accuracy")  # figures that gold asks for beside the principal one
 
